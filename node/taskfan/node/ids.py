@@ -1,0 +1,76 @@
+"""Node ids, task ids, and their text. Pure."""
+
+from __future__ import annotations
+
+import base64
+from typing import NamedTuple, Self
+
+from taskfan.node.errors import IllegalArgument, NumberFormat
+from taskfan.v1 import task_pb2 as pb
+
+NODE_ID_LENGTH = 22
+
+
+class TaskId(NamedTuple):
+    """One task of the whole cluster. `UNSET` stands for no task; so does any id with number -1.
+
+    Source: OpenSearch `TaskId`.
+    """
+
+    node_id: str
+    number: int
+
+    @property
+    def is_set(self) -> bool:
+        """Whether this names a task. As in OpenSearch, only the number counts."""
+        return self.number != -1
+
+    def __str__(self) -> str:
+        return f"{self.node_id}:{self.number}" if self.is_set else "unset"
+
+    def to_wire(self) -> pb.TaskId:
+        """The message that carries this id; an empty node id is read as unset on the other side."""
+        return pb.TaskId(node_id=self.node_id, number=self.number)
+
+    @classmethod
+    def from_wire(cls, message: pb.TaskId) -> Self:
+        """The id a message carries. An empty node id means unset, as in OpenSearch's stream form."""
+        return cls(message.node_id, message.number) if message.node_id else cls("", -1)
+
+
+UNSET = TaskId("", -1)
+
+
+def node_id_from_bytes(random_bytes: bytes) -> str:
+    """A node id, 22 characters of URL-safe base64, from 16 random bytes. Source: `UUIDs.randomBase64UUID`."""
+    assert len(random_bytes) == 16
+    return base64.urlsafe_b64encode(random_bytes).decode().rstrip("=")
+
+
+def parse_task_id(text: str | None) -> TaskId:
+    """Read `nodeId:number`; a missing or empty text and `unset` give `UNSET`.
+
+    Raises:
+        IllegalArgument: `malformed task id <text>`, with the number format error as its cause
+            when there is a colon but no number after the first one.
+
+    Source: OpenSearch `TaskId(String)`; `Long.parseLong` takes one sign and ASCII or other Unicode digits.
+    """
+    if not text or text == "unset":
+        return UNSET
+    node_id, colon, digits = text.partition(":")
+    if not colon:
+        raise IllegalArgument(f"malformed task id {text}")
+    number = parse_long(digits)
+    if number is None:
+        raise IllegalArgument(f"malformed task id {text}", cause=NumberFormat.of(digits))
+    return TaskId(node_id, number)
+
+
+def parse_long(text: str) -> int | None:
+    """A signed 64-bit decimal as Java reads it, or None."""
+    digits = text[1:] if text[:1] in ("+", "-") else text
+    if not digits.isdecimal():
+        return None
+    number = int(text)
+    return number if -(2**63) <= number < 2**63 else None

@@ -1,0 +1,106 @@
+"""The `Transport` protocol: how members reach each other, and the rules every implementation shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from taskfan.node.cluster_state import DiscoveryNode
+from taskfan.node.ids import UNSET, TaskId
+
+# Both sides of a link must speak the same.
+PROTOCOL_VERSION = 1
+# A request or reply beyond this goes in several frames, under gRPC's limit of 4 MB a message,
+# and so that nothing big delays something small for long.
+MAX_FRAME_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What travels to another node.
+
+    `action` is what the task will be called; `handler` the registered action that runs it, empty when it is
+    the same. `parent` is the task on whose behalf it is sent.
+    """
+
+    action: str
+    payload: bytes
+    handler: str = ""
+    parent: TaskId = UNSET
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class InboundLink(Protocol):
+    """The link that brought a request. OpenSearch calls it a channel."""
+
+    @property
+    def node_id(self) -> str:
+        """Who is at the other end."""
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it has ended: the other side is gone, silent or has closed it."""
+
+    def on_close(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call once when it ends (at once, if it has). Returns a call that takes this back."""
+
+
+class Receiver(Protocol):
+    """Who answers requests: the node."""
+
+    async def receive(self, request: Request, link: InboundLink) -> bytes:
+        """The payload of the reply.
+
+        Raises:
+            TaskfanError: travels back as it is. Anything else is a bug: logged, and answered as one.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class TransportSettings:
+    """Names and defaults are OpenSearch's where it has them; every wait has its limit here."""
+
+    # transport.connect_timeout: opening a link, handshake included.
+    connect_timeout_s: float = 30.0
+    # cluster.fault_detection.follower_check.*: a link on which nothing came for an interval is checked.
+    check_interval_s: float = 1.0
+    check_timeout_s: float = 10.0
+    check_retry_count: int = 3
+    # Bytes of requests and replies that wait to be written on one link.
+    queue_bytes: int = 64 << 20
+    max_message_bytes: int = 512 << 20
+    # Requests of one link that may run at once; beyond it they are rejected.
+    max_inbound_requests: int = 100_000
+
+
+class Transport(Protocol):
+    """Brings requests to other nodes, over one link for each ordered pair of members.
+
+    Guarantees: a request is answered at most once; requests on one link arrive in the order they were sent
+    (several-frame ones by their last frame); a closed link fails all requests that wait on it, and tells the
+    receiver's side through `InboundLink.on_close`. Nothing is retried: a new request opens a new link.
+    """
+
+    async def start(self, receiver: Receiver) -> None:
+        """Begin to accept links."""
+
+    async def send(self, to: DiscoveryNode, request: Request, *, timeout_s: float | None = None) -> bytes:
+        """Bring a request and wait for its reply.
+
+        Args:
+            timeout_s: limit for the answer; None waits until the link closes.
+
+        Raises:
+            NodeNotConnected: no link could be opened.
+            NodeDisconnected: the link closed before the answer.
+            ReceiveTimeout: no answer in time; a late one is dropped.
+            Rejected: too much waits on that link already.
+            TaskfanError: what the other node raised, as it came over the wire.
+        """
+
+    def disconnect(self, node_id: str) -> None:
+        """Close the link to a node, as when it left the cluster state."""
+
+    async def close(self) -> None:
+        """Close all links and accept no more; requests that wait fail with NodeDisconnected."""
