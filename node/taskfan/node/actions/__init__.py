@@ -1,0 +1,9 @@
+"""The actions every node answers; one file for each family. `ACTIONS` is what a node is made with."""
+
+from __future__ import annotations
+
+from taskfan.node.actions.ban import BAN
+from taskfan.node.actions.cancel_tasks import CANCEL_OF_NODE
+from taskfan.node.actions.list_tasks import LIST_OF_NODE
+
+ACTIONS = (BAN, LIST_OF_NODE, CANCEL_OF_NODE)

@@ -1,0 +1,403 @@
+"""One node: runs actions here (`execute`) or on another node (`send`), each as a task.
+
+Registration, counting children, meeting bans, inheriting headers and unregistering before the reply happen here,
+once, for all actions. Source: OpenSearch `TransportAction`, `TransportService`, `TaskManager`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from google.protobuf.message import DecodeError, Message
+
+from taskfan.node.cancellation import CancelDone, Effect, SendBan, SendUnban, StopTask
+from taskfan.node.clock import Clock
+from taskfan.node.cluster_state import ClusterState, DiscoveryNode
+from taskfan.node.errors import ActionNotFound, IllegalArgument, ReceiveTimeout, TaskfanError, TransportError
+from taskfan.node.ids import UNSET, TaskId
+from taskfan.node.registry import TaskRegistry
+from taskfan.node.task import PLAIN, Task, TaskTraits, TaskType
+from taskfan.node.transport import InboundLink, Request, Transport
+from taskfan.v1 import actions_pb2 as pb
+
+log = logging.getLogger("taskfan.node")
+
+BAN_ACTION = "internal:admin/tasks/ban"
+CHANNEL_WAS_CLOSED = "channel was closed"
+
+Answer = TypeVar("Answer")
+Headers = Mapping[str, str]
+
+
+def plain(request: Any) -> TaskTraits:
+    """The traits of most actions: no description, not cancellable."""
+    return PLAIN
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """The name and the handler of a kind of request.
+
+    `response` is None for actions that answer only callers on their own node, with any value.
+    `traits` says what the task of a request will be, before it is registered.
+    """
+
+    name: str
+    handler: Callable[[ActionContext, Any], Awaitable[Any]]
+    request: type[Message]
+    response: type[Message] | None = None
+    traits: Callable[[Any], TaskTraits] = plain
+
+
+class ActionContext:
+    """What a handler is given: its task, and how to act on its behalf."""
+
+    def __init__(self, node: Node, task: Task) -> None:
+        self.node = node
+        self.task = task
+        self._on_stop: list[Callable[[str], None]] = []
+
+    @property
+    def clock(self) -> Clock:
+        """The node's clock."""
+        return self.node.clock
+
+    async def execute(self, action: str, request: Message) -> Any:
+        """Run an action on this node as a child task of type `transport`. Raises what it raises."""
+        return await self.node.execute(action, request, headers=self.task.headers, parent=self.task)
+
+    async def send(
+        self,
+        to: DiscoveryNode,
+        action: str,
+        request: Message,
+        *,
+        handler: str = "",
+        timeout_s: float | None = None,
+    ) -> Any:
+        """Run an action on a node, this one too, as a child task. Raises what it or the transport raises."""
+        return await self.node.send(
+            to, action, request, headers=self.task.headers, parent=self.task, handler=handler, timeout_s=timeout_s
+        )
+
+    def on_stop(self, callback: Callable[[str], None]) -> Callable[[], None]:
+        """Call with the reason when the task is cancelled; at once, if it has been.
+
+        Returns a call that takes this back.
+        """
+        if self.task.cancelled is not None:
+            callback(self.task.cancelled.reason)
+        else:
+            self._on_stop.append(callback)
+        return lambda: self._on_stop.remove(callback) if callback in self._on_stop else None
+
+    def stop(self, reason: str) -> None:
+        """Tell the work that its task was cancelled. Of the node only."""
+        callbacks, self._on_stop = self._on_stop, []
+        for callback in callbacks:
+            callback(reason)
+
+    async def sleep_unless_cancelled(self, seconds: float) -> bool:
+        """Wait that long, or until the task is cancelled. Returns whether the whole time has passed."""
+        woken: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        timer = self.clock.call_later(seconds, lambda: wake(woken, True))
+        undo = self.on_stop(lambda reason: wake(woken, False))
+        try:
+            return await woken
+        finally:
+            timer.cancel()
+            undo()
+
+
+class TaskListener(Protocol):
+    """Who follows the tasks of a node."""
+
+    def __call__(self, event: str, task: Task) -> None:
+        """`event` is `registered`, `cancelled` or `unregistered`."""
+
+
+class Node:
+    """A registry with its actions, joined to the others by a transport."""
+
+    def __init__(self, local: DiscoveryNode, cluster_state: ClusterState, clock: Clock, transport: Transport) -> None:
+        self.local = local
+        self.cluster_state = cluster_state
+        self.clock = clock
+        self.registry = TaskRegistry(local.id)
+        self._transport = transport
+        self._actions: dict[str, Action] = {}
+        self._contexts: dict[int, ActionContext] = {}
+        self._waiting_for_end: dict[int, list[asyncio.Future[None]]] = {}
+        self._waiting_for_state: list[asyncio.Future[None]] = []
+        self._listeners: list[TaskListener] = []
+        self._last_local_request = 0
+
+    def add_action(self, action: Action) -> None:
+        """Make an action known. Each name once."""
+        assert action.name not in self._actions, action.name
+        self._actions[action.name] = action
+
+    # ------------------------------------------------------------------ running actions
+
+    async def execute(self, action: str, request: Message, *, headers: Headers, parent: Task | None = None) -> Any:
+        """Run an action on this node, as a task of type `transport`.
+
+        Args:
+            parent: the task on whose behalf it runs; None for one that stands alone.
+
+        Raises:
+            TaskCancelled: the parent was cancelled.
+            Whatever the handler raises.
+        """
+        token = None if parent is None else self.registry.child_started(parent, self.local.id)
+        try:
+            return await self._run(self._find(action), action, request, "transport", _id_of(parent), headers)
+        finally:
+            self.carry_out(self.registry.child_ended(token))
+
+    async def send(
+        self,
+        to: DiscoveryNode,
+        action: str,
+        request: Message,
+        *,
+        headers: Headers,
+        parent: Task | None = None,
+        handler: str = "",
+        timeout_s: float | None = None,
+    ) -> Any:
+        """Run an action on a node. On this one it never touches the wire, and its type is `direct`.
+
+        Args:
+            handler: the registered action that runs it, when that is not `action` itself.
+            timeout_s: limit for the answer; the request may run on after it. None waits until the node
+                answers or the link closes.
+
+        Raises:
+            TransportError: `failure to send`, caused by TaskCancelled: the parent was cancelled.
+            Whatever the handler or the transport raises.
+        """
+        try:
+            token = None if parent is None else self.registry.child_started(parent, to.id)
+        except TaskfanError as error:
+            raise TransportError("failure to send", cause=error) from None
+        try:
+            known = self._find(handler or action)
+            if to.id == self.local.id:
+                return await self._send_here(known, action, request, _id_of(parent), headers, timeout_s)
+            message = Request(action, request.SerializeToString(), handler, _id_of(parent), headers)
+            assert known.response is not None, f"{known.name} answers on its own node only"
+            return known.response.FromString(await self._transport.send(to, message, timeout_s=timeout_s))
+        finally:
+            self.carry_out(self.registry.child_ended(token))
+
+    async def _send_here(
+        self, action: Action, name: str, request: Message, parent: TaskId, headers: Headers, timeout_s: float | None
+    ) -> Any:
+        running = self._run(action, name, request, "direct", parent, headers)
+        if timeout_s is None:
+            return await running
+        self._last_local_request += 1
+        task = self.clock.spawn(running, name)
+        try:
+            async with self.clock.timeout(max(timeout_s, 0)):
+                # The limit is that of who waits; the work itself goes on.
+                return await asyncio.shield(task)
+        except TimeoutError:
+            local, timeout_ms = self.local, max(round(timeout_s * 1000), 0)
+            raise ReceiveTimeout(
+                local.name, local.transport_address, name, self._last_local_request, timeout_ms
+            ) from None
+
+    async def receive(self, request: Request, link: InboundLink) -> bytes:
+        """Answer a request that came over the wire. Called by the transport."""
+        action = self._find(request.handler or request.action)
+        if action.response is None:
+            raise ActionNotFound(action.name)
+        try:
+            message = action.request.FromString(request.payload)
+        except DecodeError:
+            raise IllegalArgument(f"request of [{request.action}] is not a {action.request.__name__}") from None
+        answer = await self._run(action, request.action, message, "transport", request.parent, request.headers, link)
+        return bytes(answer.SerializeToString())
+
+    async def _run(
+        self,
+        action: Action,
+        name: str,
+        request: Message,
+        type: TaskType,
+        parent: TaskId,
+        headers: Headers,
+        link: InboundLink | None = None,
+    ) -> Any:
+        """Register, run the handler, unregister, and only then answer."""
+        task = self.registry.register(
+            name,
+            type=type,
+            now_ms=self.clock.wall_time_ms(),
+            now_ns=self.clock.monotonic_ns(),
+            traits=action.traits(request),
+            parent=parent,
+            headers=headers,
+        )
+        context = self._contexts[task.id.number] = ActionContext(self, task)
+        self._tell("registered", task)
+        untrack = None
+        if link is not None and task.cancellable:
+            untrack = link.on_close(lambda: self._channel_closed(task))
+        try:
+            return await action.handler(context, request)
+        finally:
+            if untrack is not None:
+                untrack()
+            self._unregister(task)
+
+    def _unregister(self, task: Task) -> None:
+        number = task.id.number
+        del self._contexts[number]
+        effects = self.registry.unregister(task)
+        self._tell("unregistered", task)
+        for waiter in self._waiting_for_end.pop(number, ()):
+            wake(waiter, None)
+        self.carry_out(effects)
+
+    def _find(self, name: str) -> Action:
+        action = self._actions.get(name)
+        if action is None:
+            raise ActionNotFound(name)
+        return action
+
+    # ------------------------------------------------------------------ cancelling
+
+    def cancel(self, task: Task, reason: str, *, wait: bool) -> asyncio.Future[None]:
+        """Cancel a cancellable task. Done when its bans are placed, or with `wait` when all has ended.
+
+        It fails with a TaskfanError when a ban could not be placed; the task is cancelled all the same.
+        """
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.carry_out(self.registry.cancel(task, reason, wait=wait, now_ms=self.clock.wall_time_ms(), caller=done))
+        return done
+
+    async def ban(self, parent: TaskId, reason: str, *, wait: bool) -> None:
+        """Ban a parent here; returns when each of its children here has been told, or has ended with `wait`."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        known = self.cluster_state.get(parent.node_id) is not None
+        now_ms = self.clock.wall_time_ms()
+        effects = self.registry.set_ban(
+            parent, reason, wait=wait, parent_node_is_known=known, now_ms=now_ms, caller=done
+        )
+        self.carry_out(effects)
+        await done
+
+    def carry_out(self, effects: Iterable[Effect]) -> None:
+        """Do what the pure part decided, at once and in order."""
+        for effect in effects:
+            match effect:
+                case StopTask(task, reason):
+                    self._tell("cancelled", task)
+                    context = self._contexts.get(task.id.number)
+                    if context is not None:
+                        context.stop(reason)
+                case SendBan():
+                    self.clock.spawn(self._send_ban(effect), "ban")
+                case SendUnban(node_id, parent):
+                    self.clock.spawn(self._send_unban(node_id, parent), "unban")
+                case CancelDone(caller, failure):
+                    _finish(caller, failure)
+
+    async def _send_ban(self, ban: SendBan) -> None:
+        cancellation, failure = ban.cancellation, None
+        request = pb.BanRequest(
+            parent_task_id=ban.parent.to_wire(),
+            ban=True,
+            reason=cancellation.reason,
+            wait_for_completion=cancellation.wait,
+        )
+        try:
+            await self._send_to(ban.node_id, request, cancellation.task.headers)
+        except TaskfanError as error:
+            failure = error
+        self.carry_out(self.registry.ban_answered(ban, failure))
+
+    async def _send_unban(self, node_id: str, parent: TaskId) -> None:
+        try:
+            await self._send_to(node_id, pb.BanRequest(parent_task_id=parent.to_wire(), ban=False), {})
+        except TaskfanError as error:
+            # As in OpenSearch: the ban stays there until this node leaves that one's cluster state.
+            log.info("could not remove the ban of [%s] on [%s]: %s", parent, node_id, error)
+
+    async def _send_to(self, node_id: str, request: pb.BanRequest, headers: Headers) -> None:
+        to = self.cluster_state.get(node_id)
+        if to is None:
+            raise TransportError(f"node [{node_id}] left the cluster before its ban was sent")
+        await self.send(to, BAN_ACTION, request, headers=headers)
+
+    def _channel_closed(self, task: Task) -> None:
+        """The link that brought this task's request is closed: nobody will read its answer."""
+        now_ms = self.clock.wall_time_ms()
+        self.carry_out(self.registry.cancel(task, CHANNEL_WAS_CLOSED, wait=False, now_ms=now_ms, caller=None))
+
+    # ------------------------------------------------------------------ following what happens
+
+    def end_of(self, task: Task) -> asyncio.Future[None]:
+        """Done when the task has been unregistered."""
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self.registry.get(task.id.number) is not task:
+            ended.set_result(None)
+        else:
+            self._waiting_for_end.setdefault(task.id.number, []).append(ended)
+        return ended
+
+    def add_listener(self, listener: TaskListener) -> Callable[[], None]:
+        """Call it for each registration, cancel and end of a task. Returns a call that takes this back."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def _tell(self, event: str, task: Task) -> None:
+        for listener in tuple(self._listeners):
+            listener(event, task)
+
+    def apply_cluster_state(self, state: ClusterState) -> None:
+        """Take over a newer cluster state; an older one is ignored."""
+        if not state.supersedes(self.cluster_state):
+            return
+        before, self.cluster_state = self.cluster_state, state
+        for left in before:
+            now = state.get(left.id)
+            if now is None or now.ephemeral_id != left.ephemeral_id:
+                self.registry.node_left(left.id)
+                self._transport.disconnect(left.id)
+        waiting, self._waiting_for_state = self._waiting_for_state, []
+        for waiter in waiting:
+            wake(waiter, None)
+
+    def next_cluster_state(self) -> asyncio.Future[None]:
+        """Done when another cluster state has been applied."""
+        changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting_for_state.append(changed)
+        return changed
+
+
+def _id_of(parent: Task | None) -> TaskId:
+    return UNSET if parent is None else parent.id
+
+
+def wake(waiter: asyncio.Future[Answer], answer: Answer) -> None:
+    """Answer who waits, unless it was answered, or gave up, already."""
+    if not waiter.done():
+        waiter.set_result(answer)
+
+
+def _finish(caller: object, failure: TaskfanError | None) -> None:
+    """Wake who waits for a cancel; None is somebody who does not."""
+    if not isinstance(caller, asyncio.Future) or caller.done():
+        return
+    if failure is None:
+        caller.set_result(None)
+    else:
+        caller.set_exception(failure)

@@ -1,0 +1,90 @@
+"""A task, and what it shows of itself. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from taskfan.node.ids import UNSET, TaskId
+from taskfan.v1 import task_pb2 as pb
+
+# How the request that began a task arrived. Source: OpenSearch `Task`, `TransportService`.
+TaskType = Literal["transport", "direct", "persistent"]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskTraits:
+    """What an action says of the task that a request will be.
+
+    `cancels_children` tells whether a cancel descends to its children; search shard tasks stop alone.
+    """
+
+    description: str = ""
+    cancellable: bool = False
+    cancels_children: bool = True
+
+
+PLAIN = TaskTraits()
+# The stats of a task whose class is not tracked: zeros, but shown. Source: `TaskResourceStats`.
+NO_RESOURCE_STATS = (
+    b'{"average":{"cpu_time_in_nanos":0,"memory_in_bytes":0},"total":{"cpu_time_in_nanos":0,"memory_in_bytes":0},'
+    b'"min":{"cpu_time_in_nanos":0,"memory_in_bytes":0},"max":{"cpu_time_in_nanos":0,"memory_in_bytes":0},'
+    b'"thread_info":{"thread_executions":0,"active_threads":0}}'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CancelledInfo:
+    """Why and when a task was cancelled: by the first cancel, later ones change nothing."""
+
+    reason: str
+    time_ms: int
+
+
+@dataclass(slots=True, eq=False)
+class Task:
+    """One running piece of work on one node. Source: OpenSearch `Task`, `CancellableTask`.
+
+    `start_time_ms` is wall time, `start_ns` monotonic time of its node. `status` gives the action's own
+    status object as JSON at the moment it is asked for; None when it has none. `rendered` is where
+    `task_json` keeps the parts of its JSON that never change.
+    """
+
+    id: TaskId
+    type: TaskType
+    action: str
+    start_time_ms: int
+    start_ns: int
+    traits: TaskTraits = PLAIN
+    parent: TaskId = UNSET
+    headers: Mapping[str, str] = field(default_factory=dict)
+    status: Callable[[], bytes] | None = None
+    resource_stats: Callable[[], bytes] | None = None
+    cancelled: CancelledInfo | None = None
+    rendered: tuple[bytes, ...] | None = None
+
+    @property
+    def cancellable(self) -> bool:
+        """Whether it may be asked to stop."""
+        return self.traits.cancellable
+
+    def to_wire(self, now_ns: int) -> pb.TaskInfo:
+        """A snapshot of it."""
+        info = pb.TaskInfo(
+            task_id=self.id.to_wire(),
+            type=self.type,
+            action=self.action,
+            description=self.traits.description,
+            start_time_millis=self.start_time_ms,
+            running_time_nanos=now_ns - self.start_ns,
+            cancellable=self.cancellable,
+            cancelled=self.cancelled is not None,
+            headers=self.headers,
+            status=self.status() if self.status is not None else b"",
+        )
+        if self.parent.is_set:
+            info.parent_task_id.CopyFrom(self.parent.to_wire())
+        if self.cancelled is not None:
+            info.cancellation_time_millis = self.cancelled.time_ms
+        return info

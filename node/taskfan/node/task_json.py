@@ -1,0 +1,103 @@
+"""A task as the bytes a client will read: one JSON object, keys in OpenSearch's order. Pure.
+
+All but the running time, the status and the cancellation of a task never change, so these parts are made once,
+when it is first shown. Source: OpenSearch `TaskInfo.toXContent`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import msgspec
+
+from taskfan.node.task import NO_RESOURCE_STATS, Task
+from taskfan.v1 import actions_pb2
+from taskfan.v1 import task_pb2 as pb
+
+_encode = msgspec.json.Encoder().encode
+_UNITS = (("d", 86_400_000_000_000), ("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000))
+_SMALL_UNITS = (("ms", 1_000_000), ("micros", 1_000), ("nanos", 1))
+
+
+def human_duration(nanoseconds: int) -> str:
+    """A duration as OpenSearch writes it: the largest unit that fits, one decimal, cut and not rounded.
+
+    Source: OpenSearch `TimeValue.toString`.
+    """
+    if nanoseconds == 0:
+        return "0s"
+    for unit, size in (*_UNITS, *_SMALL_UNITS):
+        if nanoseconds >= size:
+            whole, tenths = divmod(nanoseconds * 10 // size, 10)
+            return f"{whole}.{tenths}{unit}" if tenths else f"{whole}{unit}"
+    return str(nanoseconds)
+
+
+def iso_time(time_ms: int) -> str:
+    """Wall time as ISO 8601 in UTC with milliseconds."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def render(task: Task, now_ns: int, rendering: actions_pb2.TaskRendering) -> bytes:
+    """The JSON object of a task as it is at `now_ns`, monotonic time of its node."""
+    parts = task.rendered
+    if parts is None:
+        parts = task.rendered = _unchanging_parts(task)
+    head, times, cancellable, tail = parts
+    running_ns = now_ns - task.start_ns
+    if not rendering.detailed and not rendering.human and task.cancelled is None:
+        return b'%b%b,"running_time_in_nanos":%d%b"cancelled":false%b}' % (head, times, running_ns, cancellable, tail)
+    return b"".join(_all_parts(task, rendering, running_ns, parts))
+
+
+def _unchanging_parts(task: Task) -> tuple[bytes, bytes, bytes, bytes]:
+    head = b'{"node":%b,"id":%d,"type":%b,"action":%b' % (
+        _encode(task.id.node_id),
+        task.id.number,
+        _encode(task.type),
+        _encode(task.action),
+    )
+    times = b',"start_time_in_millis":%d' % task.start_time_ms
+    cancellable = b',"cancellable":true,' if task.cancellable else b',"cancellable":false,'
+    parent = b',"parent_task_id":' + _encode(str(task.parent)) if task.parent.is_set else b""
+    return head, times, cancellable, parent + b',"headers":' + _encode(dict(task.headers))
+
+
+def _all_parts(
+    task: Task, rendering: actions_pb2.TaskRendering, running_ns: int, parts: tuple[bytes, ...]
+) -> Iterable[bytes]:
+    head, times, cancellable, tail = parts
+    yield head
+    if rendering.detailed:
+        if task.status is not None:
+            yield b',"status":' + task.status()
+        yield b',"description":' + _encode(task.traits.description)
+    if rendering.human:
+        yield b',"start_time":"%b"' % iso_time(task.start_time_ms).encode()
+    yield times
+    if rendering.human:
+        yield b',"running_time":"%b"' % human_duration(running_ns).encode()
+    yield b',"running_time_in_nanos":%d' % running_ns
+    yield cancellable
+    yield b'"cancelled":true' if task.cancelled else b'"cancelled":false'
+    yield tail
+    if rendering.detailed:
+        yield b',"resource_stats":'
+        yield task.resource_stats() if task.resource_stats is not None else NO_RESOURCE_STATS
+    if task.cancelled is not None:
+        if rendering.human:
+            # OpenSearch prints this moment as if it were a duration: 20781.4d.
+            yield b',"cancellation_time":"%b"' % human_duration(task.cancelled.time_ms * 1_000_000).encode()
+        yield b',"cancellation_time_millis":%d' % task.cancelled.time_ms
+    yield b"}"
+
+
+def render_tasks(tasks: Iterable[Task], now_ns: int, rendering: actions_pb2.TaskRendering) -> pb.RenderedTasks:
+    """Tasks of this node as the message that carries them, in the order given."""
+    chosen = list(tasks)
+    return pb.RenderedTasks(
+        numbers=[task.id.number for task in chosen],
+        parents=[str(task.parent) if task.parent.is_set else "" for task in chosen],
+        bodies=[render(task, now_ns, rendering) for task in chosen],
+    )
