@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Self
+from typing import Any, Self
 
 from taskfan.v1 import task_pb2 as pb
 
@@ -46,6 +46,16 @@ class TaskfanError(Exception):
     def status_name(self) -> str:
         """Name of OpenSearch's RestStatus, such as `INTERNAL_SERVER_ERROR`."""
         return status_name(self.http_status)
+
+    def to_object(self) -> dict[str, Any]:
+        """What a client reads of it, as JSON values: `type`, `reason`, metadata, `caused_by`, in this order.
+
+        Source: `OpenSearchException.toXContent`.
+        """
+        shown: dict[str, Any] = {"type": self.kind, "reason": self.reason, **self.metadata}
+        if self.cause is not None:
+            shown["caused_by"] = self.cause.to_object()
+        return shown
 
     def to_wire(self) -> pb.Error:
         """The message that carries this error, as it is here: crossing the wire is decided by `crossed`."""
