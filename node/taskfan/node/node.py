@@ -19,6 +19,7 @@ from taskfan.node.clock import Clock
 from taskfan.node.cluster_state import ClusterState, DiscoveryNode
 from taskfan.node.errors import ActionNotFound, IllegalArgument, ReceiveTimeout, TaskfanError, TransportError
 from taskfan.node.ids import UNSET, TaskId
+from taskfan.node.machine import Machine, UnknownMachine
 from taskfan.node.registry import TaskRegistry
 from taskfan.node.task import PLAIN, Task, TaskTraits, TaskType
 from taskfan.node.transport import InboundLink, Request, Transport
@@ -123,8 +124,16 @@ class TaskListener(Protocol):
 class Node:
     """A registry with its actions, joined to the others by a transport."""
 
-    def __init__(self, local: DiscoveryNode, cluster_state: ClusterState, clock: Clock, transport: Transport) -> None:
+    def __init__(
+        self,
+        local: DiscoveryNode,
+        cluster_state: ClusterState,
+        clock: Clock,
+        transport: Transport,
+        machine: Machine | None = None,
+    ) -> None:
         self.local = local
+        self.machine = machine or UnknownMachine()
         self.cluster_state = cluster_state
         self.clock = clock
         self.registry = TaskRegistry(local.id)

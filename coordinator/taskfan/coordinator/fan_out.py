@@ -1,0 +1,78 @@
+"""Ask many nodes at once, each as a child task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from google.protobuf.message import Message
+
+from taskfan.coordinator.merge import TasksAnswer, merge
+from taskfan.coordinator.node_filter import resolve
+from taskfan.node.cluster_state import DiscoveryNode
+from taskfan.node.errors import NoSuchNode, TaskfanError
+from taskfan.node.failures import NodeFailure
+from taskfan.node.ids import TaskId
+from taskfan.node.node import ActionContext
+from taskfan.v1 import actions_pb2 as pb
+
+
+async def fan_out(
+    context: ActionContext, action: str, request: Message, nodes: Sequence[DiscoveryNode], *, timeout_s: float | None
+) -> list[tuple[str, Any | NodeFailure]]:
+    """Ask every node at once, each as a child of this task.
+
+    Args:
+        nodes: each is asked once.
+        timeout_s: limit for each node; None waits until the node answers or leaves. A slow node costs
+            no other node's answer.
+
+    Returns:
+        In the order of `nodes`, the id of each with its answer or the failure that stands for it.
+
+    Source: OpenSearch `TransportTasksAction.AsyncAction`.
+    """
+    local_id = context.node.local.id
+    # The others first, so that they work while this node does its own part.
+    asked = {
+        node.id: context.clock.spawn(_ask(context, node, action, request, timeout_s), f"{action} to {node.name}")
+        for node in nodes
+        if node.id != local_id
+    }
+    here = [await _ask(context, node, action, request, timeout_s) for node in nodes if node.id == local_id]
+    return [(node.id, here[0] if node.id == local_id else await asked[node.id]) for node in nodes]
+
+
+async def _ask(
+    context: ActionContext, node: DiscoveryNode, action: str, request: Message, timeout_s: float | None
+) -> Any | NodeFailure:
+    try:
+        return await context.send(node, action, request, timeout_s=timeout_s)
+    except TaskfanError as error:
+        return NodeFailure(node.id, error)
+
+
+async def fan_out_tasks(
+    context: ActionContext, action: str, request: Message, filter: pb.TaskFilter, *, timeout_s: float | None = None
+) -> TasksAnswer:
+    """Ask the nodes that a task filter means: the node of its one task, or those of its node filter.
+
+    Raises:
+        IllegalArgument: the node filter cannot be read.
+    """
+    node, state = context.node, context.node.cluster_state
+    task_id = TaskId.from_wire(filter.task_id)
+    if task_id.is_set:
+        owner = state.get(task_id.node_id)
+        if owner is None:
+            failure = NodeFailure(task_id.node_id, NoSuchNode(task_id.node_id))
+            return merge([(task_id.node_id, failure)])
+        nodes = [owner]
+    else:
+        nodes = resolve(filter.nodes, state, node.local.id)
+    return merge(await fan_out(context, action, request, nodes, timeout_s=timeout_s))
+
+
+def timeout_s_of(request: pb.ListTasksRequest | pb.GetTaskRequest | pb.NodesInfoRequest) -> float | None:
+    """The request's own limit in seconds, or None."""
+    return request.timeout_millis / 1000 if request.HasField("timeout_millis") else None

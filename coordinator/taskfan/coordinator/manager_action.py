@@ -1,0 +1,65 @@
+"""Actions that the cluster manager answers: on another node they run as parent here and child there."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+
+from taskfan.node.errors import NodeDisconnected, NodeNotConnected, TaskfanError
+from taskfan.node.node import ActionContext
+
+Request = TypeVar("Request", bound=Message)
+DEFAULT_MANAGER_TIMEOUT_S = 30.0
+
+
+class ClusterManagerNotDiscovered(TaskfanError):
+    """Nobody is the cluster manager, and nobody became it in time."""
+
+    kind = "cluster_manager_not_discovered_exception"
+    http_status = HTTPStatus.SERVICE_UNAVAILABLE
+
+    def __init__(self) -> None:
+        super().__init__(None)
+
+
+async def on_manager(
+    context: ActionContext,
+    request: Request,
+    run: Callable[[ActionContext, Request], Awaitable[Any]],
+    *,
+    timeout_s: float = DEFAULT_MANAGER_TIMEOUT_S,
+) -> Any:
+    """Run it here when this node is the cluster manager, else send the task's own action there.
+
+    A manager that is missing, or goes away with the request, is waited for.
+
+    Args:
+        timeout_s: limit for finding a manager, not for its answer.
+
+    Raises:
+        ClusterManagerNotDiscovered: there was none in time.
+        Whatever `run` raises, here or there.
+
+    Source: OpenSearch `TransportClusterManagerNodeAction.AsyncSingleAction`.
+    """
+    node = context.node
+    deadline_ns = context.clock.monotonic_ns() + round(timeout_s * 1e9)
+    while True:
+        changed = node.next_cluster_state()
+        manager = node.cluster_state.manager
+        if manager is not None and manager.id == node.local.id:
+            return await run(context, request)
+        if manager is not None:
+            try:
+                return await context.send(manager, context.task.action, request)
+            except (NodeNotConnected, NodeDisconnected):
+                # Our link to it failed; one that failed over there comes as a plain TaskfanError.
+                pass
+        try:
+            async with context.clock.timeout(max((deadline_ns - context.clock.monotonic_ns()) / 1e9, 0)):
+                await changed
+        except TimeoutError:
+            raise ClusterManagerNotDiscovered from None

@@ -1,0 +1,37 @@
+"""Many nodes' answers to one. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from taskfan.node.failures import NodeFailure, TaskFailure
+from taskfan.v1 import actions_pb2 as pb
+from taskfan.v1 import task_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class TasksAnswer:
+    """What a list, a cancel or a rethrottle brought together, in the order in which nodes were asked.
+
+    `nodes` has each node that answered with its tasks, rendered where they live.
+    """
+
+    nodes: list[tuple[str, task_pb2.RenderedTasks]] = field(default_factory=list)
+    task_failures: list[TaskFailure] = field(default_factory=list)
+    node_failures: list[NodeFailure] = field(default_factory=list)
+
+
+def merge(answers: Iterable[tuple[str, pb.NodeTasksResponse | NodeFailure]]) -> TasksAnswer:
+    """One answer from those of the nodes, each given with its node's id.
+
+    Source: OpenSearch `TransportTasksAction.AsyncAction.finishHim`.
+    """
+    merged = TasksAnswer()
+    for node_id, answer in answers:
+        if isinstance(answer, NodeFailure):
+            merged.node_failures.append(answer)
+            continue
+        merged.nodes.append((node_id, answer.tasks))
+        merged.task_failures.extend(map(TaskFailure.from_wire, answer.task_failures))
+    return merged
