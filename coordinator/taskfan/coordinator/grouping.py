@@ -133,7 +133,7 @@ def task_trees(answer: TasksAnswer) -> list[TaskTree]:
             task_id = f"{node_id}:{number}"
             tree = trees[task_id] = TaskTree(task_id, body)
             parents.append((tree, parent))
-    top = []
+    top: list[TaskTree] = []
     for tree, parent in parents:
         siblings = trees[parent].children if parent in trees else top
         siblings.append(tree)
