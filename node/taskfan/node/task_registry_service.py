@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 import grpc.aio
@@ -18,6 +18,10 @@ from taskfan.v1 import actions_pb2, task_registry_pb2_grpc
 from taskfan.v1 import task_pb2 as task_pb
 from taskfan.v1 import task_registry_pb2 as pb
 
+if TYPE_CHECKING:
+    # Generic for type checkers only.
+    Call = grpc.aio.ServicerContext[Any, Any]
+
 MAX_WAITING_EVENTS = 10_000
 BY_USER_REQUEST = "by user request"
 
@@ -26,7 +30,6 @@ _KINDS = {
     "cancelled": pb.TaskEvent.KIND_CANCELLED,
     "unregistered": pb.TaskEvent.KIND_UNREGISTERED,
 }
-Call = grpc.aio.ServicerContext  # type: ignore[type-arg]
 
 
 class TaskRegistryService(task_registry_pb2_grpc.TaskRegistryServicer):
