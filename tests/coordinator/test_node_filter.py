@@ -37,7 +37,7 @@ def names(*items: str, local: DiscoveryNode = FRONT) -> list[str]:
         (["_cluster_manager"], ["manager1"]),
         (["id-data1"], ["data1"]),
         (["data1"], ["data1"]),
-        (["*1"], ["manager1", "data1"]),
+        (["*r1"], ["manager1"]),
         (["*A*"], []),
         (["127.0.0.*"], ["manager1", "data1", "front"]),
         (["127.0.0.1:9300"], []),
@@ -70,9 +70,7 @@ def test_each_item_adds_or_removes_the_nodes_it_means(items: list[str], expected
 
 @pytest.mark.parametrize("item", ["data:maybe", "master:TRUE", "ingest:1", "coordinating_only:yes", "ml:perhaps"])
 def test_a_role_with_a_value_that_is_no_boolean_refuses_the_whole_filter(item: str) -> None:
-    with pytest.raises(
-        IllegalArgument, match="as only .true. or .false. are allowed"
-    ):
+    with pytest.raises(IllegalArgument, match=r"as only \[true\] or \[false\] are allowed"):
         names("_all", item)
 
 
