@@ -422,26 +422,31 @@ Global___NodeInfoResponse: typing_extensions.TypeAlias = NodeInfoResponse
 
 @typing.final
 class WorkRequest(google.protobuf.message.Message):
-    """taskfan:work: one task of a plan, with its whole subtree."""
+    """taskfan:work: one task of a plan, with its whole subtree. The tasks carry the plan's action names."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     PLAN_FIELD_NUMBER: builtins.int
     SEED_FIELD_NUMBER: builtins.int
     PATH_FIELD_NUMBER: builtins.int
+    COPY_FIELD_NUMBER: builtins.int
     plan: builtins.bytes
-    """JSON of the task's plan, checked by the member that was asked."""
+    """JSON of the task's plan, checked by the member that was asked: see taskfan.node.work_plan."""
     seed: builtins.int
-    """Of the whole plan; children draw their durations from it and their place in the tree."""
+    """Of the whole plan; each task draws its durations from it and from its place in the tree."""
     path: builtins.str
+    """The place: empty for the first task, `children[1].copies[3]` for the fourth copy of its second child."""
+    copy: builtins.int
+    """What `{n}` stands for in the description."""
     def __init__(
         self,
         *,
         plan: builtins.bytes = ...,
         seed: builtins.int = ...,
         path: builtins.str = ...,
+        copy: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["path", b"path", "plan", b"plan", "seed", b"seed"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["copy", b"copy", "path", b"path", "plan", b"plan", "seed", b"seed"]) -> None: ...
 
 Global___WorkRequest: typing_extensions.TypeAlias = WorkRequest
 
@@ -449,14 +454,54 @@ Global___WorkRequest: typing_extensions.TypeAlias = WorkRequest
 class WorkResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    TASKS_FIELD_NUMBER: builtins.int
-    tasks: builtins.int
-    """Tasks that ran in this subtree, itself included."""
+    COMPLETED_FIELD_NUMBER: builtins.int
+    FAILED_FIELD_NUMBER: builtins.int
+    CANCELLED_FIELD_NUMBER: builtins.int
+    FAILURES_FIELD_NUMBER: builtins.int
+    completed: builtins.int
+    """Tasks of this subtree that ended well, itself included."""
+    failed: builtins.int
+    """Tasks that ended otherwise. One that failed or was cancelled counts once, whatever ran below it."""
+    cancelled: builtins.int
+    @property
+    def failures(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___WorkFailure]:
+        """The first ten of them, in the order of the plan."""
+
     def __init__(
         self,
         *,
-        tasks: builtins.int = ...,
+        completed: builtins.int = ...,
+        failed: builtins.int = ...,
+        cancelled: builtins.int = ...,
+        failures: collections.abc.Iterable[Global___WorkFailure] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["tasks", b"tasks"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cancelled", b"cancelled", "completed", b"completed", "failed", b"failed", "failures", b"failures"]) -> None: ...
 
 Global___WorkResponse: typing_extensions.TypeAlias = WorkResponse
+
+@typing.final
+class WorkFailure(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: builtins.int
+    ACTION_FIELD_NUMBER: builtins.int
+    NODE_ID_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    path: builtins.str
+    action: builtins.str
+    node_id: builtins.str
+    """Where it ran, or should have run."""
+    @property
+    def error(self) -> taskfan.v1.task_pb2.Error: ...
+    def __init__(
+        self,
+        *,
+        path: builtins.str = ...,
+        action: builtins.str = ...,
+        node_id: builtins.str = ...,
+        error: taskfan.v1.task_pb2.Error | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["error", b"error"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["action", b"action", "error", b"error", "node_id", b"node_id", "path", b"path"]) -> None: ...
+
+Global___WorkFailure: typing_extensions.TypeAlias = WorkFailure
