@@ -1,0 +1,21 @@
+"""What the whole suite shares: the shares of the golden suite under every run's summary."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.golden.comparison import Verdict, shares
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how much of what OpenSearch answered comes back equal, theme by theme."""
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)]
+    told = [
+        value for report in reports if report.when == "call" for key, value in report.user_properties if key == "golden"
+    ]
+    verdicts = [Verdict(**verdict) for text in told for verdict in json.loads(text)]
+    if verdicts:
+        terminalreporter.section("golden suite: exchanges equal to those of a real OpenSearch 3.8.0")
+        terminalreporter.write_line("\n".join(shares(verdicts)))
