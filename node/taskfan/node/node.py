@@ -67,9 +67,9 @@ class ActionContext:
         """The node's clock."""
         return self.node.clock
 
-    async def execute(self, action: str, request: Message) -> Any:
+    async def execute(self, action: str, request: Message, *, handler: str = "") -> Any:
         """Run an action on this node as a child task of type `transport`. Raises what it raises."""
-        return await self.node.execute(action, request, headers=self.task.headers, parent=self.task)
+        return await self.node.execute(action, request, headers=self.task.headers, parent=self.task, handler=handler)
 
     async def send(
         self,
@@ -152,11 +152,22 @@ class Node:
 
     # ------------------------------------------------------------------ running actions
 
-    async def execute(self, action: str, request: Message, *, headers: Headers, parent: Task | None = None) -> Any:
+    async def execute(
+        self,
+        action: str,
+        request: Message,
+        *,
+        headers: Headers,
+        parent: Task | None = None,
+        handler: str = "",
+        registered: Callable[[Task], object] | None = None,
+    ) -> Any:
         """Run an action on this node, as a task of type `transport`.
 
         Args:
             parent: the task on whose behalf it runs; None for one that stands alone.
+            handler: the registered action that runs it, when that is not `action` itself.
+            registered: told the task once it is registered, for who must be able to cancel it.
 
         Raises:
             TaskCancelled: the parent was cancelled.
@@ -164,7 +175,8 @@ class Node:
         """
         token = None if parent is None else self.registry.child_started(parent, self.local.id)
         try:
-            return await self._run(self._find(action), action, request, "transport", _id_of(parent), headers)
+            known = self._find(handler or action)
+            return await self._run(known, action, request, "transport", _id_of(parent), headers, registered=registered)
         finally:
             self.carry_out(self.registry.child_ended(token))
 
@@ -243,6 +255,7 @@ class Node:
         parent: TaskId,
         headers: Headers,
         link: InboundLink | None = None,
+        registered: Callable[[Task], object] | None = None,
     ) -> Any:
         """Register, run the handler, unregister, and only then answer."""
         task = self.registry.register(
@@ -256,6 +269,8 @@ class Node:
         )
         context = self._contexts[task.id.number] = ActionContext(self, task)
         self._tell("registered", task)
+        if registered is not None:
+            registered(task)
         untrack = None
         if link is not None and task.cancellable:
             untrack = link.on_close(lambda: self._channel_closed(task))
