@@ -1,28 +1,28 @@
-"""One cancel of one task, from the request to the last unban: states, events and effects. Pure.
+"""The cancel of one task, from the first request to the last unban: states, events and effects. Pure.
 
-Source: OpenSearch `TaskCancellationService`. The walk, for task P on this node:
+Source: OpenSearch `TaskCancellationService`, `TaskManager.CancellableTaskHolder`. The walk, for a task P on this node:
 
-    begin ── flag P, stop it, ban P on every node with outstanding children ──▶ bans_pending
-    ban_answered (from each of them, or its failure) ─────────────────────────▶ bans placed
-    children_ended (the last outstanding child answered) ┐
-    task_ended (P unregistered)                          ┴ and bans placed ───▶ unban, over
+    begin: close the gate, flag P, stop it, and call ───┐
+    join: one more call ────────────────────────────────┴▶ ban P on every node with outstanding children of it
+    ban_answered, by each of them or by its failure ─────▶ bans placed: who does not wait is told
+    last_child_ended, and task_ended ────────────────────▶ who waits is told; with all bans placed: unban, over
 
-Whoever asked without waiting hears when the bans are placed; whoever waits, when all is over.
+The gate is `Cancellation` itself: once a task has one, `TaskRegistry.child_started` refuses its children.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from taskfan.node.errors import TaskfanError
 from taskfan.node.ids import TaskId
-from taskfan.node.task import Task
+from taskfan.node.task import NO_HEADERS, Task
 
 
 @dataclass(frozen=True, slots=True)
 class StopTask:
-    """Effect: the shell must tell this task's work to stop."""
+    """Effect: the shell must tell this task's work to stop. Once for each task."""
 
     task: Task
     reason: str
@@ -30,15 +30,11 @@ class StopTask:
 
 @dataclass(frozen=True, slots=True)
 class SendBan:
-    """Effect: ban the task on that node, and feed what it answers to `TaskRegistry.ban_answered`."""
+    """Effect: ban the parent on that node, and feed what it answers to `TaskRegistry.ban_answered`."""
 
-    cancellation: Cancellation
     node_id: str
-
-    @property
-    def parent(self) -> TaskId:
-        """Whose children are refused."""
-        return self.cancellation.task.id
+    parent: TaskId
+    call: CancelCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +43,7 @@ class SendUnban:
 
     node_id: str
     parent: TaskId
+    headers: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,73 +58,95 @@ Effect = StopTask | SendBan | SendUnban | CancelDone
 
 
 @dataclass(slots=True, eq=False)
-class Cancellation:
-    """The state of one cancel. Made once for a task; a second cancel joins it."""
+class CancelCall:
+    """One request to cancel the task: what its bans say, and who is told when it is done.
 
-    task: Task
+    `headers` are those of whoever cancels: the bans run in their name, not in that of the task.
+    """
+
+    cancellation: Cancellation = field(repr=False)
+    caller: object
     reason: str
     wait: bool
-    # Nodes with outstanding children when the gate closed; the same ones are unbanned at the end.
-    banned_nodes: tuple[str, ...]
+    headers: Mapping[str, str]
+    # Nodes that have not answered the ban yet.
+    pending: list[str]
+    failure: TaskfanError | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Cancellation:
+    """The cancel of one task. Made by the first call; later ones join it.
+
+    A later call leaves flag, reason and time as they are, but sends bans of its own: it may wait where
+    the first did not, and it makes good for a ban that failed.
+    """
+
+    task: Task
+    # Whether the last outstanding child has been answered. The gate is closed, so there will be no other.
     children_ended: bool
     task_ended: bool = False
-    bans_pending: list[str] = field(default_factory=list)
-    failure: TaskfanError | None = None
-    # Callers that have not been told yet: (caller, whether it waits for the end).
-    callers: list[tuple[object, bool]] = field(default_factory=list)
+    # Everywhere a ban was sent; a dict, to keep the order and no node twice. Emptied by the unban.
+    banned_nodes: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    # Calls that have not been told yet, or whose bans are not all answered.
+    calls: list[CancelCall] = field(default_factory=list)
 
     @property
     def bans_placed(self) -> bool:
         """Every ban was answered or has failed."""
-        return not self.bans_pending
+        return not any(call.pending for call in self.calls)
 
     @property
     def over(self) -> bool:
         """Nothing more can happen but the unban."""
-        return self.bans_placed and self.children_ended and self.task_ended
+        return self.children_ended and self.task_ended and self.bans_placed
 
-    @classmethod
-    def begin(
-        cls, task: Task, reason: str, *, wait: bool, children_on: Iterable[str], caller: object
-    ) -> tuple[Cancellation, list[Effect]]:
-        """Stop the task and ban it on the nodes where it has children."""
-        nodes = tuple(children_on)
-        self = cls(task, reason, wait, nodes, children_ended=not nodes, bans_pending=list(nodes))
-        effects: list[Effect] = [StopTask(task, reason)]
-        effects += [SendBan(self, node_id) for node_id in nodes]
-        return self, effects + self.join(caller, wait=wait)
+    def join(
+        self,
+        caller: object,
+        reason: str,
+        *,
+        wait: bool,
+        children_on: Iterable[str],
+        headers: Mapping[str, str] = NO_HEADERS,
+    ) -> list[Effect]:
+        """A call to cancel the task: ban it where it has children, and tell the caller when that is done."""
+        call = CancelCall(self, caller, reason, wait, headers, list(children_on))
+        self.calls.append(call)
+        self.banned_nodes |= dict.fromkeys(call.pending, headers)
+        bans: list[Effect] = [SendBan(node_id, self.task.id, call) for node_id in call.pending]
+        return bans + self._advance()
 
-    def join(self, caller: object, *, wait: bool) -> list[Effect]:
-        """Another caller wants to hear of this cancel; flag, reason and time stay the first one's."""
-        self.callers.append((caller, wait))
-        return self._tell()
-
-    def ban_answered(self, node_id: str, failure: TaskfanError | None) -> list[Effect]:
-        """The ban on a node is placed, and all its children there told; or it failed."""
-        if node_id not in self.bans_pending:
-            return []
-        self.bans_pending.remove(node_id)
-        self.failure = self.failure or failure
-        return self._tell()
+    def ban_answered(self, ban: SendBan, failure: TaskfanError | None) -> list[Effect]:
+        """The ban on a node is placed, and all its children there told; or it failed. Once for each ban."""
+        call = ban.call
+        call.pending.remove(ban.node_id)
+        call.failure = call.failure or failure
+        return self._advance()
 
     def last_child_ended(self) -> list[Effect]:
-        """The last outstanding child answered or failed."""
+        """The last outstanding child was answered, or will not be any more."""
         self.children_ended = True
-        return self._tell()
+        return self._advance()
 
     def unregistered(self) -> list[Effect]:
         """The task itself ended."""
         self.task_ended = True
-        return self._tell()
+        return self._advance()
 
-    def _tell(self) -> list[Effect]:
-        """Tell those who may know, and unban once all is over."""
-        if not self.bans_placed:
-            return []
-        ready = [caller for caller, waits in self.callers if self.over or not waits]
-        self.callers = [(caller, waits) for caller, waits in self.callers if waits and not self.over]
-        effects: list[Effect] = [CancelDone(caller, self.failure) for caller in ready]
+    def _advance(self) -> list[Effect]:
+        """Unban once all is over, and tell those who may know."""
+        effects: list[Effect] = []
         if self.over:
-            effects = [SendUnban(node_id, self.task.id) for node_id in self.banned_nodes] + effects
-            self.banned_nodes = ()
-        return effects
+            # All at once and only now, though a node's children may have ended before: as in OpenSearch.
+            effects += [SendUnban(node_id, self.task.id, headers) for node_id, headers in self.banned_nodes.items()]
+            self.banned_nodes = {}
+        done = [call for call in self.calls if self._is_done(call)]
+        self.calls = [call for call in self.calls if not self._is_done(call)]
+        return effects + [CancelDone(call.caller, call.failure) for call in done]
+
+    def _is_done(self, call: CancelCall) -> bool:
+        """Bans placed; and for a call that waits, the children and the task ended too."""
+        if call.pending:
+            return False
+        return not call.wait or (self.children_ended and self.task_ended)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextlib import ExitStack
+from typing import Any
 
 from google.protobuf.message import DecodeError, Message
 
+from taskfan.node.action import Action, ActionContext, TaskListener, wake
 from taskfan.node.cancellation import CancelDone, Effect, SendBan, SendUnban, StopTask
 from taskfan.node.clock import Clock
 from taskfan.node.cluster_state import ClusterState, DiscoveryNode
@@ -21,104 +22,18 @@ from taskfan.node.errors import ActionNotFound, IllegalArgument, ReceiveTimeout,
 from taskfan.node.ids import UNSET, TaskId
 from taskfan.node.machine import Machine, UnknownMachine
 from taskfan.node.registry import TaskRegistry
-from taskfan.node.task import PLAIN, Task, TaskTraits, TaskType
+from taskfan.node.task import NO_HEADERS, Task, TaskType
 from taskfan.node.transport import InboundLink, Request, Transport
 from taskfan.v1 import actions_pb2 as pb
+
+__all__ = ["BAN_ACTION", "CHANNEL_WAS_CLOSED", "Action", "ActionContext", "Node", "TaskListener", "wake"]
 
 log = logging.getLogger("taskfan.node")
 
 BAN_ACTION = "internal:admin/tasks/ban"
 CHANNEL_WAS_CLOSED = "channel was closed"
 
-Answer = TypeVar("Answer")
 Headers = Mapping[str, str]
-
-
-def plain(request: Any) -> TaskTraits:
-    """The traits of most actions: no description, not cancellable."""
-    return PLAIN
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    """The name and the handler of a kind of request.
-
-    `response` is None for actions that answer only callers on their own node, with any value.
-    `traits` says what the task of a request will be, before it is registered.
-    """
-
-    name: str
-    handler: Callable[[ActionContext, Any], Awaitable[Any]]
-    request: type[Message]
-    response: type[Message] | None = None
-    traits: Callable[[Any], TaskTraits] = plain
-
-
-class ActionContext:
-    """What a handler is given: its task, and how to act on its behalf."""
-
-    def __init__(self, node: Node, task: Task) -> None:
-        self.node = node
-        self.task = task
-        self._on_stop: list[Callable[[str], None]] = []
-
-    @property
-    def clock(self) -> Clock:
-        """The node's clock."""
-        return self.node.clock
-
-    async def execute(self, action: str, request: Message, *, handler: str = "") -> Any:
-        """Run an action on this node as a child task of type `transport`. Raises what it raises."""
-        return await self.node.execute(action, request, headers=self.task.headers, parent=self.task, handler=handler)
-
-    async def send(
-        self,
-        to: DiscoveryNode,
-        action: str,
-        request: Message,
-        *,
-        handler: str = "",
-        timeout_s: float | None = None,
-    ) -> Any:
-        """Run an action on a node, this one too, as a child task. Raises what it or the transport raises."""
-        return await self.node.send(
-            to, action, request, headers=self.task.headers, parent=self.task, handler=handler, timeout_s=timeout_s
-        )
-
-    def on_stop(self, callback: Callable[[str], None]) -> Callable[[], None]:
-        """Call with the reason when the task is cancelled; at once, if it has been.
-
-        Returns a call that takes this back.
-        """
-        if self.task.cancelled is not None:
-            callback(self.task.cancelled.reason)
-        else:
-            self._on_stop.append(callback)
-        return lambda: self._on_stop.remove(callback) if callback in self._on_stop else None
-
-    def stop(self, reason: str) -> None:
-        """Tell the work that its task was cancelled. Of the node only."""
-        callbacks, self._on_stop = self._on_stop, []
-        for callback in callbacks:
-            callback(reason)
-
-    async def sleep_unless_cancelled(self, seconds: float) -> bool:
-        """Wait that long, or until the task is cancelled. Returns whether the whole time has passed."""
-        woken: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        timer = self.clock.call_later(seconds, lambda: wake(woken, True))
-        undo = self.on_stop(lambda reason: wake(woken, False))
-        try:
-            return await woken
-        finally:
-            timer.cancel()
-            undo()
-
-
-class TaskListener(Protocol):
-    """Who follows the tasks of a node."""
-
-    def __call__(self, event: str, task: Task) -> None:
-        """`event` is `registered`, `cancelled` or `unregistered`."""
 
 
 class Node:
@@ -223,12 +138,16 @@ class Node:
         if timeout_s is None:
             return await running
         self._last_local_request += 1
-        task = self.clock.spawn(running, name)
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        # The limit is that of who waits; the work itself goes on.
+        self.clock.spawn(_answer(running, answer), name)
         try:
             async with self.clock.timeout(max(timeout_s, 0)):
-                # The limit is that of who waits; the work itself goes on.
-                return await asyncio.shield(task)
+                return await answer
         except TimeoutError:
+            if answer.done() and not answer.cancelled():
+                # A limit of nothing strikes at once, but not before what this node knows without waiting.
+                return answer.result()
             local, timeout_ms = self.local, max(round(timeout_s * 1000), 0)
             raise ReceiveTimeout(
                 local.name, local.transport_address, name, self._last_local_request, timeout_ms
@@ -268,18 +187,14 @@ class Node:
             headers=headers,
         )
         context = self._contexts[task.id.number] = ActionContext(self, task)
-        self._tell("registered", task)
-        if registered is not None:
-            registered(task)
-        untrack = None
-        if link is not None and task.cancellable:
-            untrack = link.on_close(lambda: self._channel_closed(task))
-        try:
+        with ExitStack() as at_the_end:
+            at_the_end.callback(self._unregister, task)
+            self._tell("registered", task)
+            if registered is not None:
+                registered(task)
+            if link is not None and task.cancellable:
+                at_the_end.callback(link.on_close(lambda: self._channel_closed(task)))
             return await action.handler(context, request)
-        finally:
-            if untrack is not None:
-                untrack()
-            self._unregister(task)
 
     def _unregister(self, task: Task) -> None:
         number = task.id.number
@@ -298,22 +213,28 @@ class Node:
 
     # ------------------------------------------------------------------ cancelling
 
-    def cancel(self, task: Task, reason: str, *, wait: bool) -> asyncio.Future[None]:
+    def cancel(self, task: Task, reason: str, *, wait: bool, headers: Headers = NO_HEADERS) -> asyncio.Future[None]:
         """Cancel a cancellable task. Done when its bans are placed, or with `wait` when all has ended.
 
         It fails with a TaskfanError when a ban could not be placed; the task is cancelled all the same.
+        `headers` are those of who cancels: bans are sent in their name.
         """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.carry_out(self.registry.cancel(task, reason, wait=wait, now_ms=self.clock.wall_time_ms(), caller=done))
+        now_ms = self.clock.wall_time_ms()
+        self.carry_out(self.registry.cancel(task, reason, wait=wait, now_ms=now_ms, caller=done, headers=headers))
         return done
 
-    async def ban(self, parent: TaskId, reason: str, *, wait: bool) -> None:
-        """Ban a parent here; returns when each of its children here has been told, or has ended with `wait`."""
+    async def ban(self, parent: TaskId, reason: str, *, wait: bool, headers: Headers = NO_HEADERS) -> None:
+        """Ban a parent here; returns when each of its children here has been told, or has ended with `wait`.
+
+        Raises:
+            TaskfanError: a child's own bans could not all be placed.
+        """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         known = self.cluster_state.get(parent.node_id) is not None
         now_ms = self.clock.wall_time_ms()
         effects = self.registry.set_ban(
-            parent, reason, wait=wait, parent_node_is_known=known, now_ms=now_ms, caller=done
+            parent, reason, wait=wait, parent_node_is_known=known, now_ms=now_ms, caller=done, headers=headers
         )
         self.carry_out(effects)
         await done
@@ -329,31 +250,33 @@ class Node:
                         context.stop(reason)
                 case SendBan():
                     self.clock.spawn(self._send_ban(effect), "ban")
-                case SendUnban(node_id, parent):
-                    self.clock.spawn(self._send_unban(node_id, parent), "unban")
+                case SendUnban():
+                    self.clock.spawn(self._send_unban(effect), "unban")
                 case CancelDone(caller, failure):
                     _finish(caller, failure)
 
     async def _send_ban(self, ban: SendBan) -> None:
-        cancellation, failure = ban.cancellation, None
+        call, failure = ban.call, None
         request = pb.BanRequest(
-            parent_task_id=ban.parent.to_wire(),
-            ban=True,
-            reason=cancellation.reason,
-            wait_for_completion=cancellation.wait,
+            parent_task_id=ban.parent.to_wire(), ban=True, reason=call.reason, wait_for_completion=call.wait
         )
         try:
-            await self._send_to(ban.node_id, request, cancellation.task.headers)
+            await self._send_to(ban.node_id, request, call.headers)
         except TaskfanError as error:
             failure = error
+        except Exception as error:
+            # A bug, but whoever cancels must hear of it: nobody else would ever answer this ban.
+            log.exception("ban of [%s] on [%s]", ban.parent, ban.node_id)
+            failure = TransportError(f"{type(error).__name__}: {error}")
         self.carry_out(self.registry.ban_answered(ban, failure))
 
-    async def _send_unban(self, node_id: str, parent: TaskId) -> None:
+    async def _send_unban(self, unban: SendUnban) -> None:
+        request = pb.BanRequest(parent_task_id=unban.parent.to_wire(), ban=False)
         try:
-            await self._send_to(node_id, pb.BanRequest(parent_task_id=parent.to_wire(), ban=False), {})
+            await self._send_to(unban.node_id, request, unban.headers)
         except TaskfanError as error:
             # As in OpenSearch: the ban stays there until this node leaves that one's cluster state.
-            log.info("could not remove the ban of [%s] on [%s]: %s", parent, node_id, error)
+            log.info("could not remove the ban of [%s] on [%s]: %s", unban.parent, unban.node_id, error)
 
     async def _send_to(self, node_id: str, request: pb.BanRequest, headers: Headers) -> None:
         to = self.cluster_state.get(node_id)
@@ -375,7 +298,16 @@ class Node:
             ended.set_result(None)
         else:
             self._waiting_for_end.setdefault(task.id.number, []).append(ended)
+            ended.add_done_callback(lambda gone: self._forget_waiter(task, gone))
         return ended
+
+    def _forget_waiter(self, task: Task, gone: asyncio.Future[None]) -> None:
+        """Who gave up must not stay until the task ends, which may be never."""
+        waiting = self._waiting_for_end.get(task.id.number)
+        if waiting is not None and gone.cancelled():
+            waiting.remove(gone)
+            if not waiting:
+                del self._waiting_for_end[task.id.number]
 
     def add_listener(self, listener: TaskListener) -> Callable[[], None]:
         """Call it for each registration, cancel and end of a task. Returns a call that takes this back."""
@@ -384,7 +316,11 @@ class Node:
 
     def _tell(self, event: str, task: Task) -> None:
         for listener in tuple(self._listeners):
-            listener(event, task)
+            try:
+                listener(event, task)
+            except Exception:
+                # Who only follows must not keep a task from being registered, cancelled or ended.
+                log.exception("listener to %s of [%s]", event, task.id)
 
     def apply_cluster_state(self, state: ClusterState) -> None:
         """Take over a newer cluster state; an older one is ignored."""
@@ -404,17 +340,29 @@ class Node:
         """Done when another cluster state has been applied."""
         changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting_for_state.append(changed)
+        changed.add_done_callback(self._forget_state_waiter)
         return changed
+
+    def _forget_state_waiter(self, gone: asyncio.Future[None]) -> None:
+        if gone in self._waiting_for_state:
+            self._waiting_for_state.remove(gone)
 
 
 def _id_of(parent: Task | None) -> TaskId:
     return UNSET if parent is None else parent.id
 
 
-def wake(waiter: asyncio.Future[Answer], answer: Answer) -> None:
-    """Answer who waits, unless it was answered, or gave up, already."""
-    if not waiter.done():
-        waiter.set_result(answer)
+async def _answer(running: Coroutine[Any, Any, Any], answer: asyncio.Future[Any]) -> None:
+    """Give what a coroutine returns or raises to who may still wait for it; a late answer is dropped."""
+    try:
+        value = await running
+    except Exception as error:
+        if answer.done():
+            log.debug("late failure dropped: %r", error)
+        else:
+            answer.set_exception(error)
+    else:
+        wake(answer, value)
 
 
 def _finish(caller: object, failure: TaskfanError | None) -> None:

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import count
 
-from taskfan.node.cancellation import CancelDone, Cancellation, Effect, SendBan
+from taskfan.node.cancellation import CancelDone, Cancellation, Effect, SendBan, StopTask
 from taskfan.node.errors import IllegalArgument, TaskCancelled, TaskfanError
 from taskfan.node.ids import UNSET, TaskId
-from taskfan.node.task import PLAIN, CancelledInfo, Task, TaskTraits, TaskType
+from taskfan.node.task import NO_HEADERS, PLAIN, CancelledInfo, Task, TaskTraits, TaskType
 
 MAX_HEADER_BYTES = 16 << 10
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Holder:
-    """What the registry keeps of a cancellable task, until its last child and its cancel are done."""
+    """What the registry keeps of a cancellable task that has, or had, children or a cancel.
+
+    It outlives the task for as long as children are outstanding: their tokens hold it.
+    """
 
     task: Task
     # Outstanding children by node: sent and not answered yet, whether cancellable or not.
@@ -50,9 +52,10 @@ class TaskRegistry:
 
     def __init__(self, node_id: str) -> None:
         self.node_id = node_id
-        self._numbers = count(1)
+        self._last_number = 0
         # In the order of their numbers, for dicts keep the order of insertion.
         self._tasks: dict[int, Task] = {}
+        # Made when the first child starts or a cancel comes: most tasks see neither.
         self._holders: dict[int, _Holder] = {}
         # Cancellable tasks by their direct parent: all that a ban has to look at.
         self._children: dict[TaskId, dict[int, Task]] = {}
@@ -85,39 +88,48 @@ class TaskRegistry:
         parent: TaskId = UNSET,
         headers: Mapping[str, str] | None = None,
     ) -> Task:
-        """Begin a task. Its number is used up even when it is refused.
+        """Begin a task.
+
+        Args:
+            headers: not copied; nobody may change them afterwards.
 
         Raises:
             IllegalArgument: its headers are too large.
-            TaskCancelled: it is cancellable, and its parent is banned here.
+            TaskCancelled: it is cancellable, and its parent is banned here. Its number is used up.
         """
-        headers = headers or {}
-        task = Task(TaskId(self.node_id, next(self._numbers)), type, action, now_ms, now_ns, traits, parent, headers)
-        if headers and sum(2 * (len(name) + len(value)) for name, value in headers.items()) > MAX_HEADER_BYTES:
+        if headers and _size_of(headers) > MAX_HEADER_BYTES:
             raise IllegalArgument("Request exceeded the maximum size of task headers 16kb")
-        if traits.cancellable:
-            reason = self._bans.get(parent)
-            if reason is not None:
-                raise TaskCancelled(f"Task cancelled before it started: {reason}")
-            self._holders[task.id.number] = _Holder(task)
-            if parent.is_set:
-                self._children.setdefault(parent, {})[task.id.number] = task
-        self._tasks[task.id.number] = task
+        number = self._last_number = self._last_number + 1
+        id = TaskId(self.node_id, number)
+        task = Task(id, type, action, now_ms, now_ns, traits, parent, headers or NO_HEADERS)
+        if traits.cancellable and parent.number != -1:
+            self._refuse_if_banned(parent)
+            siblings = self._children.get(parent)
+            if siblings is None:
+                siblings = self._children[parent] = {}
+            siblings[number] = task
+        self._tasks[number] = task
         return task
 
+    def _refuse_if_banned(self, parent: TaskId) -> None:
+        if self._bans and (reason := self._bans.get(parent)) is not None:
+            raise TaskCancelled(f"Task cancelled before it started: {reason}")
+
     def unregister(self, task: Task) -> list[Effect]:
-        """End a task."""
+        """End a task. Once for each."""
         number = task.id.number
         del self._tasks[number]
         if not task.traits.cancellable:
             return []
-        if task.parent.is_set:
+        if task.parent.number != -1:
             siblings = self._children[task.parent]
             del siblings[number]
             if not siblings:
                 del self._children[task.parent]
-        holder = self._holders.pop(number)
-        return [] if holder.cancellation is None else self._settle(holder.cancellation.unregistered())
+        holder = self._holders.pop(number, None) if self._holders else None
+        if holder is None or holder.cancellation is None:
+            return []
+        return _settle(holder.cancellation.unregistered())
 
     # ------------------------------------------------------------------ children
 
@@ -128,13 +140,16 @@ class TaskRegistry:
 
         Raises:
             TaskCancelled: the parent was cancelled, and starts no more children.
+
+        Differs: OpenSearch looks for the parent by number among the running tasks, so that one which ended
+        cancelled may start children again. Here it may not.
         """
-        holder = self._holders.get(parent.id.number)
-        if holder is None:
-            return None
-        if holder.cancellation is not None and parent.traits.cancels_children:
-            reason = holder.cancellation.reason
+        if parent.cancelled is not None and parent.traits.cancels_children:
+            reason = parent.cancelled.reason
             raise TaskCancelled(f"The parent task was cancelled, shouldn't start any child tasks, {reason}")
+        if not parent.traits.cancellable or self._tasks.get(parent.id.number) is not parent:
+            return None
+        holder = self._holder_of(parent)
         holder.children[node_id] = holder.children.get(node_id, 0) + 1
         return ChildToken(holder, node_id)
 
@@ -142,47 +157,70 @@ class TaskRegistry:
         """A child was answered, or will not be any more. Each token is to be given back once."""
         if token is None:
             return []
-        children = token.holder.children
-        children[token.node_id] -= 1
-        if children[token.node_id] == 0:
-            del children[token.node_id]
-        cancellation = token.holder.cancellation
-        if children or cancellation is None or cancellation.children_ended:
+        holder = token.holder
+        holder.children[token.node_id] -= 1
+        if holder.children[token.node_id] == 0:
+            del holder.children[token.node_id]
+        if holder.children or holder.cancellation is None or holder.cancellation.children_ended:
             return []
-        return self._settle(cancellation.last_child_ended())
+        return _settle(holder.cancellation.last_child_ended())
+
+    def _holder_of(self, task: Task) -> _Holder:
+        holder = self._holders.get(task.id.number)
+        if holder is None:
+            holder = self._holders[task.id.number] = _Holder(task)
+        return holder
 
     # ------------------------------------------------------------------ cancelling
 
-    def cancel(self, task: Task, reason: str, *, wait: bool, now_ms: int, caller: object) -> list[Effect]:
+    def cancel(
+        self,
+        task: Task,
+        reason: str,
+        *,
+        wait: bool,
+        now_ms: int,
+        caller: object,
+        headers: Mapping[str, str] = NO_HEADERS,
+    ) -> list[Effect]:
         """Cancel a task and what descends from it.
 
         Args:
-            task: cancellable, and registered here.
+            task: cancellable, and of this node.
             caller: named in the `CancelDone` that follows, exactly once: when bans are placed, or with
-                `wait` when the task and its children have ended.
+                `wait` when the task and its children have ended too. At once when the task has ended.
+            headers: of who cancels; its bans carry them.
         """
         assert task.traits.cancellable
-        holder = self._holders.get(task.id.number)
-        if holder is None:
-            # It ended a moment ago; there is nothing to wait for.
-            return self._settle([CancelDone(caller, None)])
-        if holder.cancellation is not None:
-            return self._settle(holder.cancellation.join(caller, wait=wait))
-        task.cancelled = CancelledInfo(reason, now_ms)
+        if self._tasks.get(task.id.number) is not task:
+            return _settle([CancelDone(caller, None)])
+        holder = self._holder_of(task)
+        # Shard-level searches stop alone: nobody bans, nor waits for, what they started.
         children_on = list(holder.children) if task.traits.cancels_children else []
-        holder.cancellation, effects = Cancellation.begin(
-            task, reason, wait=wait, children_on=children_on, caller=caller
-        )
-        return self._settle(effects)
+        effects: list[Effect] = []
+        if holder.cancellation is None:
+            task.cancelled = CancelledInfo(reason, now_ms)
+            holder.cancellation = Cancellation(task, children_ended=not children_on)
+            effects.append(StopTask(task, reason))
+        effects += holder.cancellation.join(caller, reason, wait=wait, children_on=children_on, headers=headers)
+        return _settle(effects)
 
     def ban_answered(self, ban: SendBan, failure: TaskfanError | None) -> list[Effect]:
-        """A node answered a ban that was sent to it, or could not. The task may have ended meanwhile."""
-        return self._settle(ban.cancellation.ban_answered(ban.node_id, failure))
+        """A node answered a ban that was sent to it, or could not. Once for each; the task may have ended."""
+        return _settle(ban.call.cancellation.ban_answered(ban, failure))
 
     # ------------------------------------------------------------------ bans
 
     def set_ban(
-        self, parent: TaskId, reason: str, *, wait: bool, parent_node_is_known: bool, now_ms: int, caller: object
+        self,
+        parent: TaskId,
+        reason: str,
+        *,
+        wait: bool,
+        parent_node_is_known: bool,
+        now_ms: int,
+        caller: object,
+        headers: Mapping[str, str] = NO_HEADERS,
     ) -> list[Effect]:
         """Refuse future children of `parent`, and cancel those that run here.
 
@@ -200,7 +238,7 @@ class TaskRegistry:
         group = _BanCaller(caller, len(children))
         effects: list[Effect] = []
         for child in children:
-            effects += self.cancel(child, reason, wait=wait, now_ms=now_ms, caller=group)
+            effects += self.cancel(child, reason, wait=wait, now_ms=now_ms, caller=group, headers=headers)
         return effects
 
     def remove_ban(self, parent: TaskId) -> None:
@@ -212,16 +250,22 @@ class TaskRegistry:
         for parent in [parent for parent in self._bans if parent.node_id == node_id]:
             del self._bans[parent]
 
-    def _settle(self, effects: list[Effect]) -> list[Effect]:
-        """Turn what is done for a ban's child into what is done for the ban."""
-        settled: list[Effect] = []
-        for effect in effects:
-            if not isinstance(effect, CancelDone) or not isinstance(effect.caller, _BanCaller):
-                settled.append(effect)
-                continue
-            group = effect.caller
-            group.remaining -= 1
-            group.failure = group.failure or effect.failure
-            if group.remaining == 0:
-                settled.append(CancelDone(group.caller, group.failure))
-        return settled
+
+def _size_of(headers: Mapping[str, str]) -> int:
+    """Their size as OpenSearch counts it: two bytes a character, whatever it is."""
+    return sum(2 * (len(name) + len(value)) for name, value in headers.items())
+
+
+def _settle(effects: list[Effect]) -> list[Effect]:
+    """Turn what is done for a ban's child into what is done for the ban."""
+    settled: list[Effect] = []
+    for effect in effects:
+        if not isinstance(effect, CancelDone) or not isinstance(effect.caller, _BanCaller):
+            settled.append(effect)
+            continue
+        group = effect.caller
+        group.remaining -= 1
+        group.failure = group.failure or effect.failure
+        if group.remaining == 0:
+            settled.append(CancelDone(group.caller, group.failure))
+    return settled

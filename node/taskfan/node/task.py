@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 from taskfan.node.ids import UNSET, TaskId
@@ -26,6 +27,7 @@ class TaskTraits:
 
 
 PLAIN = TaskTraits()
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 # The stats of a task whose class is not tracked: zeros, but shown. Source: `TaskResourceStats`.
 NO_RESOURCE_STATS = (
     b'{"average":{"cpu_time_in_nanos":0,"memory_in_bytes":0},"total":{"cpu_time_in_nanos":0,"memory_in_bytes":0},'
@@ -58,7 +60,7 @@ class Task:
     start_ns: int
     traits: TaskTraits = PLAIN
     parent: TaskId = UNSET
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = NO_HEADERS
     status: Callable[[], bytes] | None = None
     resource_stats: Callable[[], bytes] | None = None
     cancelled: CancelledInfo | None = None

@@ -14,7 +14,8 @@ async def ban(context: ActionContext, request: pb.BanRequest) -> pb.BanResponse:
     """
     parent = TaskId.from_wire(request.parent_task_id)
     if request.ban:
-        await context.node.ban(parent, request.reason, wait=request.wait_for_completion)
+        headers = context.task.headers
+        await context.node.ban(parent, request.reason, wait=request.wait_for_completion, headers=headers)
     else:
         context.node.registry.remove_ban(parent)
     return pb.BanResponse()

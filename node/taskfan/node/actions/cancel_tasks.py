@@ -27,7 +27,8 @@ async def cancel_tasks_of_node(context: ActionContext, request: pb.CancelTasksRe
     """
     node = context.node
     tasks = _tasks_meant(context, request.filter)
-    cancels = [node.cancel(task, request.reason, wait=request.wait_for_completion) for task in tasks]
+    headers = context.task.headers
+    cancels = [node.cancel(task, request.reason, wait=request.wait_for_completion, headers=headers) for task in tasks]
     cancelled, failures = [], []
     for task, cancel in zip(tasks, cancels, strict=True):
         try:
