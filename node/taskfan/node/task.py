@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
@@ -60,7 +60,7 @@ class Task:
     start_ns: int
     traits: TaskTraits = PLAIN
     parent: TaskId = UNSET
-    headers: Mapping[str, str] = NO_HEADERS
+    headers: Mapping[str, str] = field(default_factory=lambda: NO_HEADERS)
     status: Callable[[], bytes] | None = None
     resource_stats: Callable[[], bytes] | None = None
     cancelled: CancelledInfo | None = None
