@@ -77,9 +77,11 @@ class TransportSettings:
 class Transport(Protocol):
     """Brings requests to other nodes, over one link for each ordered pair of members.
 
-    Guarantees: a request is answered at most once; requests on one link arrive in the order they were sent
-    (several-frame ones by their last frame); a closed link fails all requests that wait on it, and tells the
-    receiver's side through `InboundLink.on_close`. Nothing is retried: a new request opens a new link.
+    Guarantees: a request is answered at most once; requests on one link arrive in the order they were sent, but
+    bans and cancels overtake, and what is larger than a frame is overtaken; a closed link fails all requests that
+    wait on it, and tells the receiver's side through `InboundLink.on_close`. A link ends when its stream breaks,
+    when the other side is silent too long, when that node connects with a new incarnation, or on purpose.
+    Nothing is retried: a new request opens a new link.
     """
 
     async def start(self, receiver: Receiver) -> None:
@@ -89,13 +91,14 @@ class Transport(Protocol):
         """Bring a request and wait for its reply.
 
         Args:
-            timeout_s: limit for the answer; None waits until the link closes.
+            timeout_s: limit for the answer, opening the link included; None waits until the link closes.
+                Zero or less strikes at once, and the request is sent all the same.
 
         Raises:
-            NodeNotConnected: no link could be opened.
+            NodeNotConnected: no link could be opened; says what differs when the handshake was refused.
             NodeDisconnected: the link closed before the answer.
             ReceiveTimeout: no answer in time; a late one is dropped.
-            Rejected: too much waits on that link already.
+            Rejected: too much waits on that link already, or the request is too large for any.
             TaskfanError: what the other node raised, as it came over the wire.
         """
 

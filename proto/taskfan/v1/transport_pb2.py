@@ -25,29 +25,27 @@ _sym_db = _symbol_database.Default()
 from taskfan.v1 import task_pb2 as taskfan_dot_v1_dot_task__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ataskfan/v1/transport.proto\x12\ntaskfan.v1\x1a\x15taskfan/v1/task.proto\"\x94\x02\n\x05\x46rame\x12\x14\n\x0clamport_time\x18\x01 \x01(\x04\x12*\n\thandshake\x18\x02 \x01(\x0b\x32\x15.taskfan.v1.HandshakeH\x00\x12&\n\x07request\x18\x03 \x01(\x0b\x32\x13.taskfan.v1.RequestH\x00\x12\"\n\x05reply\x18\x04 \x01(\x0b\x32\x11.taskfan.v1.ReplyH\x00\x12&\n\x07\x66\x61ilure\x18\x05 \x01(\x0b\x32\x13.taskfan.v1.FailureH\x00\x12\x0f\n\x05\x63heck\x18\x06 \x01(\x04H\x00\x12\x15\n\x0b\x63heck_reply\x18\x07 \x01(\x04H\x00\x12\"\n\x05\x63hunk\x18\x08 \x01(\x0b\x32\x11.taskfan.v1.ChunkH\x00\x42\t\n\x07\x63ontent\"x\n\tHandshake\x12\x14\n\x0c\x63luster_name\x18\x01 \x01(\t\x12\x0f\n\x07node_id\x18\x02 \x01(\t\x12\x16\n\x0eincarnation_id\x18\x03 \x01(\t\x12\x18\n\x10protocol_version\x18\x04 \x01(\r\x12\x12\n\nto_node_id\x18\x05 \x01(\t\"\xec\x01\n\x07Request\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\x0f\n\x07handler\x18\x03 \x01(\t\x12*\n\x0eparent_task_id\x18\x04 \x01(\x0b\x32\x12.taskfan.v1.TaskId\x12\x31\n\x07headers\x18\x05 \x03(\x0b\x32 .taskfan.v1.Request.HeadersEntry\x12\x0f\n\x07payload\x18\x06 \x01(\x0c\x12\x0c\n\x04more\x18\x07 \x01(\x08\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\":\n\x05Reply\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\x12\x0c\n\x04more\x18\x03 \x01(\x08\"?\n\x07\x46\x61ilure\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12 \n\x05\x65rror\x18\x02 \x01(\x0b\x32\x11.taskfan.v1.Error\":\n\x05\x43hunk\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\x12\x0c\n\x04more\x18\x03 \x01(\x08\x32@\n\tTransport\x12\x33\n\x07\x43onnect\x12\x11.taskfan.v1.Frame\x1a\x11.taskfan.v1.Frame(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ataskfan/v1/transport.proto\x12\ntaskfan.v1\x1a\x15taskfan/v1/task.proto\"\x9a\x02\n\x05\x46rame\x12\x14\n\x0clamport_time\x18\x01 \x01(\x04\x12*\n\thandshake\x18\x02 \x01(\x0b\x32\x15.taskfan.v1.HandshakeH\x00\x12&\n\x07request\x18\x03 \x01(\x0b\x32\x13.taskfan.v1.RequestH\x00\x12\"\n\x05reply\x18\x04 \x01(\x0b\x32\x11.taskfan.v1.ReplyH\x00\x12&\n\x07\x66\x61ilure\x18\x05 \x01(\x0b\x32\x13.taskfan.v1.FailureH\x00\x12\x0f\n\x05\x63heck\x18\x06 \x01(\x04H\x00\x12\x15\n\x0b\x63heck_reply\x18\x07 \x01(\x04H\x00\x12(\n\x08\x66ragment\x18\x08 \x01(\x0b\x32\x14.taskfan.v1.FragmentH\x00\x42\t\n\x07\x63ontent\"x\n\tHandshake\x12\x14\n\x0c\x63luster_name\x18\x01 \x01(\t\x12\x0f\n\x07node_id\x18\x02 \x01(\t\x12\x16\n\x0eincarnation_id\x18\x03 \x01(\t\x12\x18\n\x10protocol_version\x18\x04 \x01(\r\x12\x12\n\nto_node_id\x18\x05 \x01(\t\"\xa0\x01\n\x07Request\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\x0f\n\x07handler\x18\x03 \x01(\t\x12*\n\x0eparent_task_id\x18\x04 \x01(\x0b\x32\x12.taskfan.v1.TaskId\x12#\n\x07headers\x18\x05 \x03(\x0b\x32\x12.taskfan.v1.Header\x12\x0f\n\x07payload\x18\x06 \x01(\x0c\"%\n\x06Header\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\",\n\x05Reply\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\"?\n\x07\x46\x61ilure\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12 \n\x05\x65rror\x18\x02 \x01(\x0b\x32\x11.taskfan.v1.Error\";\n\x08\x46ragment\x12\x12\n\nmessage_id\x18\x01 \x01(\x04\x12\r\n\x05piece\x18\x02 \x01(\x0c\x12\x0c\n\x04last\x18\x03 \x01(\x08\x32@\n\tTransport\x12\x33\n\x07\x43onnect\x12\x11.taskfan.v1.Frame\x1a\x11.taskfan.v1.Frame(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'taskfan.v1.transport_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REQUEST_HEADERSENTRY']._loaded_options = None
-  _globals['_REQUEST_HEADERSENTRY']._serialized_options = b'8\001'
   _globals['_FRAME']._serialized_start=66
-  _globals['_FRAME']._serialized_end=342
-  _globals['_HANDSHAKE']._serialized_start=344
-  _globals['_HANDSHAKE']._serialized_end=464
-  _globals['_REQUEST']._serialized_start=467
-  _globals['_REQUEST']._serialized_end=703
-  _globals['_REQUEST_HEADERSENTRY']._serialized_start=657
-  _globals['_REQUEST_HEADERSENTRY']._serialized_end=703
-  _globals['_REPLY']._serialized_start=705
-  _globals['_REPLY']._serialized_end=763
-  _globals['_FAILURE']._serialized_start=765
-  _globals['_FAILURE']._serialized_end=828
-  _globals['_CHUNK']._serialized_start=830
-  _globals['_CHUNK']._serialized_end=888
-  _globals['_TRANSPORT']._serialized_start=890
-  _globals['_TRANSPORT']._serialized_end=954
+  _globals['_FRAME']._serialized_end=348
+  _globals['_HANDSHAKE']._serialized_start=350
+  _globals['_HANDSHAKE']._serialized_end=470
+  _globals['_REQUEST']._serialized_start=473
+  _globals['_REQUEST']._serialized_end=633
+  _globals['_HEADER']._serialized_start=635
+  _globals['_HEADER']._serialized_end=672
+  _globals['_REPLY']._serialized_start=674
+  _globals['_REPLY']._serialized_end=718
+  _globals['_FAILURE']._serialized_start=720
+  _globals['_FAILURE']._serialized_end=783
+  _globals['_FRAGMENT']._serialized_start=785
+  _globals['_FRAGMENT']._serialized_end=844
+  _globals['_TRANSPORT']._serialized_start=846
+  _globals['_TRANSPORT']._serialized_end=910
 # @@protoc_insertion_point(module_scope)

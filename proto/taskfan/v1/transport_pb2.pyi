@@ -32,7 +32,7 @@ class Frame(google.protobuf.message.Message):
     FAILURE_FIELD_NUMBER: builtins.int
     CHECK_FIELD_NUMBER: builtins.int
     CHECK_REPLY_FIELD_NUMBER: builtins.int
-    CHUNK_FIELD_NUMBER: builtins.int
+    FRAGMENT_FIELD_NUMBER: builtins.int
     lamport_time: builtins.int
     """Lamport time of the sender when it sent this frame."""
     check: builtins.int
@@ -49,8 +49,8 @@ class Frame(google.protobuf.message.Message):
     @property
     def failure(self) -> Global___Failure: ...
     @property
-    def chunk(self) -> Global___Chunk:
-        """The rest of a request or reply too large for one frame."""
+    def fragment(self) -> Global___Fragment:
+        """A piece of a frame that is too large to travel whole."""
 
     def __init__(
         self,
@@ -62,11 +62,11 @@ class Frame(google.protobuf.message.Message):
         failure: Global___Failure | None = ...,
         check: builtins.int = ...,
         check_reply: builtins.int = ...,
-        chunk: Global___Chunk | None = ...,
+        fragment: Global___Fragment | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["check", b"check", "check_reply", b"check_reply", "chunk", b"chunk", "content", b"content", "failure", b"failure", "handshake", b"handshake", "reply", b"reply", "request", b"request"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["check", b"check", "check_reply", b"check_reply", "chunk", b"chunk", "content", b"content", "failure", b"failure", "handshake", b"handshake", "lamport_time", b"lamport_time", "reply", b"reply", "request", b"request"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["content", b"content"]) -> typing.Literal["handshake", "request", "reply", "failure", "check", "check_reply", "chunk"] | None: ...
+    def HasField(self, field_name: typing.Literal["check", b"check", "check_reply", b"check_reply", "content", b"content", "failure", b"failure", "fragment", b"fragment", "handshake", b"handshake", "reply", b"reply", "request", b"request"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["check", b"check", "check_reply", b"check_reply", "content", b"content", "failure", b"failure", "fragment", b"fragment", "handshake", b"handshake", "lamport_time", b"lamport_time", "reply", b"reply", "request", b"request"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["content", b"content"]) -> typing.Literal["handshake", "request", "reply", "failure", "check", "check_reply", "fragment"] | None: ...
 
 Global___Frame: typing_extensions.TypeAlias = Frame
 
@@ -105,31 +105,14 @@ Global___Handshake: typing_extensions.TypeAlias = Handshake
 class Request(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    @typing.final
-    class HeadersEntry(google.protobuf.message.Message):
-        DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: builtins.int
-        VALUE_FIELD_NUMBER: builtins.int
-        key: builtins.str
-        value: builtins.str
-        def __init__(
-            self,
-            *,
-            key: builtins.str = ...,
-            value: builtins.str = ...,
-        ) -> None: ...
-        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
-
     REQUEST_ID_FIELD_NUMBER: builtins.int
     ACTION_FIELD_NUMBER: builtins.int
     HANDLER_FIELD_NUMBER: builtins.int
     PARENT_TASK_ID_FIELD_NUMBER: builtins.int
     HEADERS_FIELD_NUMBER: builtins.int
     PAYLOAD_FIELD_NUMBER: builtins.int
-    MORE_FIELD_NUMBER: builtins.int
     request_id: builtins.int
-    """Chosen by the sender, unique on this link."""
+    """Chosen by the sender, never twice on one link."""
     action: builtins.str
     """What the task will be called."""
     handler: builtins.str
@@ -138,12 +121,12 @@ class Request(google.protobuf.message.Message):
     """
     payload: builtins.bytes
     """The action's own request message."""
-    more: builtins.bool
-    """More of the payload follows in chunks."""
     @property
     def parent_task_id(self) -> taskfan.v1.task_pb2.TaskId: ...
     @property
-    def headers(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]: ...
+    def headers(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Header]:
+        """A list and no map: their order is kept."""
+
     def __init__(
         self,
         *,
@@ -151,14 +134,31 @@ class Request(google.protobuf.message.Message):
         action: builtins.str = ...,
         handler: builtins.str = ...,
         parent_task_id: taskfan.v1.task_pb2.TaskId | None = ...,
-        headers: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+        headers: collections.abc.Iterable[Global___Header] | None = ...,
         payload: builtins.bytes = ...,
-        more: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["parent_task_id", b"parent_task_id"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["action", b"action", "handler", b"handler", "headers", b"headers", "more", b"more", "parent_task_id", b"parent_task_id", "payload", b"payload", "request_id", b"request_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["action", b"action", "handler", b"handler", "headers", b"headers", "parent_task_id", b"parent_task_id", "payload", b"payload", "request_id", b"request_id"]) -> None: ...
 
 Global___Request: typing_extensions.TypeAlias = Request
+
+@typing.final
+class Header(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    VALUE_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    value: builtins.str
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        value: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "value", b"value"]) -> None: ...
+
+Global___Header: typing_extensions.TypeAlias = Header
 
 @typing.final
 class Reply(google.protobuf.message.Message):
@@ -166,23 +166,22 @@ class Reply(google.protobuf.message.Message):
 
     REQUEST_ID_FIELD_NUMBER: builtins.int
     PAYLOAD_FIELD_NUMBER: builtins.int
-    MORE_FIELD_NUMBER: builtins.int
     request_id: builtins.int
     payload: builtins.bytes
-    more: builtins.bool
     def __init__(
         self,
         *,
         request_id: builtins.int = ...,
         payload: builtins.bytes = ...,
-        more: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["more", b"more", "payload", b"payload", "request_id", b"request_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["payload", b"payload", "request_id", b"request_id"]) -> None: ...
 
 Global___Reply: typing_extensions.TypeAlias = Reply
 
 @typing.final
 class Failure(google.protobuf.message.Message):
+    """Failure answers a request with an error. Request 0 is the handshake: the link is refused."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     REQUEST_ID_FIELD_NUMBER: builtins.int
@@ -202,22 +201,28 @@ class Failure(google.protobuf.message.Message):
 Global___Failure: typing_extensions.TypeAlias = Failure
 
 @typing.final
-class Chunk(google.protobuf.message.Message):
+class Fragment(google.protobuf.message.Message):
+    """Fragment is a piece of a serialized Frame. The pieces of one frame come in order, between
+    those of others.
+    """
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    REQUEST_ID_FIELD_NUMBER: builtins.int
-    PAYLOAD_FIELD_NUMBER: builtins.int
-    MORE_FIELD_NUMBER: builtins.int
-    request_id: builtins.int
-    payload: builtins.bytes
-    more: builtins.bool
+    MESSAGE_ID_FIELD_NUMBER: builtins.int
+    PIECE_FIELD_NUMBER: builtins.int
+    LAST_FIELD_NUMBER: builtins.int
+    message_id: builtins.int
+    """Chosen by the sender; unique among the frames that are under way on this link."""
+    piece: builtins.bytes
+    last: builtins.bool
+    """The frame is whole with this piece."""
     def __init__(
         self,
         *,
-        request_id: builtins.int = ...,
-        payload: builtins.bytes = ...,
-        more: builtins.bool = ...,
+        message_id: builtins.int = ...,
+        piece: builtins.bytes = ...,
+        last: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["more", b"more", "payload", b"payload", "request_id", b"request_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["last", b"last", "message_id", b"message_id", "piece", b"piece"]) -> None: ...
 
-Global___Chunk: typing_extensions.TypeAlias = Chunk
+Global___Fragment: typing_extensions.TypeAlias = Fragment

@@ -1,0 +1,174 @@
+"""The transport between processes: each link is one bidirectional gRPC stream, by `grpc.aio`."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from taskfan.node.clock import Clock
+from taskfan.node.cluster_state import DiscoveryNode
+from taskfan.node.frames import Identity
+from taskfan.node.lamport import LamportClock
+from taskfan.node.link_transport import FrameStream, LinkTransport, StreamBroken
+from taskfan.node.transport import TransportSettings
+from taskfan.v1 import transport_pb2 as pb
+
+_SERVICE = pb.DESCRIPTOR.services_by_name["Transport"].full_name
+_METHOD = "Connect"
+_NEVER_MS = 2**31 - 1
+_BOTH_SIDES = [
+    # Silence is noticed by the checks of a link, whose settings are OpenSearch's.
+    ("grpc.keepalive_time_ms", _NEVER_MS),
+    # Probing for the bandwidth costs pings, and loopback needs none: this window holds two whole frames.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", 2 << 20),
+    ("grpc.max_receive_message_length", 4 << 20),
+    ("grpc.max_send_message_length", 4 << 20),
+]
+# With SO_REUSEPORT, which is the default, two members would share a port without a word.
+_SERVER_OPTIONS = [*_BOTH_SIDES, ("grpc.so_reuseport", 0)]
+_CHANNEL_OPTIONS = [
+    *_BOTH_SIDES,
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.service_config_disable_resolution", 1),
+    # Each link has a connection of its own, so no back-off of a former one hides a restarted node.
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+]
+
+
+class GrpcTransport(LinkTransport):
+    """Between `bind` and `start` other services may be added to the same server.
+
+    To be made inside the running loop of the member's process: a gRPC object does not survive a fork.
+    """
+
+    def __init__(
+        self,
+        local_id: str,
+        incarnation_id: str,
+        cluster_name: str,
+        clock: Clock,
+        settings: TransportSettings | None = None,
+        lamport: LamportClock | None = None,
+    ) -> None:
+        super().__init__(
+            Identity(cluster_name, local_id, incarnation_id), clock, settings or TransportSettings(), lamport
+        )
+        self._server: grpc.aio.Server | None = None
+
+    def bind(self, host: str, port: int) -> int:
+        """Take the address. Port 0 lets the system choose. Links are accepted from `start` on.
+
+        Returns:
+            The port.
+
+        Raises:
+            OSError: the address is in use, or is none of this machine.
+        """
+        server = grpc.aio.server(options=_SERVER_OPTIONS)
+        connect: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(self._serve_call)
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, {_METHOD: connect}),))
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            bound_port = server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise OSError(errno.EADDRINUSE, f"cannot listen on transport address [{address}]: {error}") from None
+        self._server = server
+        return bound_port
+
+    def add_service(self, add: Callable[[grpc.aio.Server], None]) -> None:
+        """Add another service to the server: `add` gets it. Between `bind` and `start`."""
+        assert self._server is not None, "bind first"
+        assert self._receiver is None, "too late"
+        add(self._server)
+
+    async def _listen(self) -> None:
+        assert self._server is not None, "bind first"
+        await self._server.start()
+
+    async def _stop_listening(self) -> None:
+        if self._server is not None:
+            await self._server.stop(None)
+
+    def _open_stream(self, to: DiscoveryNode) -> FrameStream:
+        # The time a connection may take is limited where the link is opened.
+        connect_ms = round(self.settings.connect_timeout_s * 1000)
+        options = [*_CHANNEL_OPTIONS, ("grpc.min_reconnect_backoff_ms", connect_ms)]
+        return _OpenedStream(grpc.aio.insecure_channel(_target(to.transport_address), options))
+
+    async def _serve_call(self, _requests: object, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
+        await self.serve(_AcceptedStream(context))
+
+
+def _target(address: str) -> str:
+    """What gRPC calls an address; a literal one is not given to its DNS resolver."""
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return f"ipv{ipaddress.ip_address(host).version}:{address}"
+    except ValueError:
+        return f"dns:{address}"
+
+
+class _GrpcStream:
+    """Reads and writes of a call; gRPC's own classes for the two sides have both."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+
+    async def read(self) -> bytes | None:
+        """The next frame: see `FrameStream`."""
+        try:
+            frame: bytes | object = await self._call.read()
+        except asyncio.CancelledError:
+            raise self._broken_or_cancelled("cancelled") from None
+        except Exception as error:
+            raise StreamBroken(_text(error)) from None
+        return frame if isinstance(frame, bytes) else None
+
+    async def write(self, frame: bytes) -> None:
+        """Hand over a frame: see `FrameStream`."""
+        try:
+            await self._call.write(frame)
+        except asyncio.CancelledError:
+            raise self._broken_or_cancelled("cancelled") from None
+        except Exception as error:
+            # After the end of a call this is an InvalidStateError, a UsageError or an internal one.
+            raise StreamBroken(_text(error)) from None
+
+    def _broken_or_cancelled(self, reason: str) -> BaseException:
+        """gRPC says CancelledError too when the call was cancelled, and not the task that reads."""
+        task = asyncio.current_task()
+        return asyncio.CancelledError() if task is not None and task.cancelling() else StreamBroken(reason)
+
+
+class _OpenedStream(_GrpcStream):
+    """The side that opened the stream. Its channel carries nothing else."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._channel = channel
+        super().__init__(channel.stream_stream(f"/{_SERVICE}/{_METHOD}")())
+
+    async def close(self) -> None:
+        """End it: see `FrameStream`."""
+        self._call.cancel()
+        await self._channel.close()
+
+
+class _AcceptedStream(_GrpcStream):
+    """The side that the stream came to. gRPC ends it when its handler returns."""
+
+    async def close(self) -> None:
+        """The handler returns next."""
+
+
+def _text(error: Exception) -> str:
+    details = error.details() if isinstance(error, grpc.aio.AioRpcError) else str(error)
+    return details or type(error).__name__

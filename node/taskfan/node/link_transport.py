@@ -1,0 +1,260 @@
+"""The part of a transport that all implementations share: opening, accepting, carrying and closing links."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+from collections.abc import Iterator
+from typing import Protocol
+
+from taskfan.node import frames
+from taskfan.node.clock import Clock
+from taskfan.node.cluster_state import DiscoveryNode
+from taskfan.node.errors import NodeNotConnected, TransportError
+from taskfan.node.frames import HandshakeRefused, Identity, MalformedFrame
+from taskfan.node.lamport import LamportClock
+from taskfan.node.link import LinkContext, LinkEnd, ReceivingEnd, SendingEnd
+from taskfan.node.transport import Receiver, Request, TransportSettings
+
+_log = logging.getLogger(__name__)
+
+
+class StreamBroken(Exception):
+    """Nothing more can be written to, or read from, a stream. Its text says why, for the log."""
+
+
+class FrameStream(Protocol):
+    """What carries the frames of one link; all that implementations differ in."""
+
+    async def read(self) -> bytes | None:
+        """The next frame; None when the other side has ended the stream.
+
+        Raises:
+            StreamBroken: it ended otherwise.
+        """
+
+    async def write(self, frame: bytes) -> None:
+        """Hand over a frame, and wait until another one may follow.
+
+        Raises:
+            StreamBroken: the stream has ended, or could not be opened.
+        """
+
+    async def close(self) -> None:
+        """End it. What was written is still delivered if the other side reads it. Twice is fine."""
+
+
+class LinkTransport:
+    """A `Transport` over streams of frames. Subclasses open streams, and hand those that come in to `serve`."""
+
+    def __init__(
+        self, local: Identity, clock: Clock, settings: TransportSettings, lamport: LamportClock | None = None
+    ) -> None:
+        self.local, self.clock, self.settings = local, clock, settings
+        self.lamport = lamport or LamportClock()
+        self._context = LinkContext(local, clock, settings, self.lamport)
+        self._receiver: Receiver | None = None
+        self._is_closed = False
+        # One counter for all links: request ids tell requests of a node apart in logs, as in OpenSearch.
+        self._request_ids = itertools.count(1)
+        # Open links by the id of the other node, and what carries them.
+        self._sending: dict[str, SendingEnd] = {}
+        self._receiving: dict[ReceivingEnd, None] = {}
+        self._carriers: dict[SendingEnd, asyncio.Task[object]] = {}
+
+    async def start(self, receiver: Receiver) -> None:
+        """Begin to accept links."""
+        assert self._receiver is None, "a transport starts once"
+        self._receiver = receiver
+        await self._listen()
+
+    async def send(self, to: DiscoveryNode, request: Request, *, timeout_s: float | None = None) -> bytes:
+        """Bring a request and wait for its reply: see `Transport.send`."""
+        link = self._link_to(to)
+        request_id = next(self._request_ids)
+        answer = link.put(request_id, request)
+        timer = None
+        if timeout_s is not None and timeout_s > 0:
+            timer = self.clock.call_later(timeout_s, lambda: link.time_out(request_id, timeout_s))
+        elif timeout_s is not None:
+            link.time_out(request_id, timeout_s)
+        try:
+            return await answer
+        finally:
+            link.forget(request_id)
+            if timer is not None:
+                timer.cancel()
+
+    def disconnect(self, node_id: str) -> None:
+        """Close the link to a node, as when it left the cluster state."""
+        if (link := self._sending.get(node_id)) is not None:
+            self._end(link, "disconnected from here")
+
+    async def close(self) -> None:
+        """Close all links and accept no more; requests that wait fail with NodeDisconnected."""
+        self._is_closed = True
+        for sending in list(self._sending.values()):
+            self._end(sending, "the transport closes")
+        for receiving in list(self._receiving):
+            receiving.close("the transport closes")
+        await self._stop_listening()
+        for carrier in list(self._carriers.values()):
+            await ended(carrier)
+
+    async def _listen(self) -> None:
+        """Let others open links."""
+        raise NotImplementedError
+
+    async def _stop_listening(self) -> None:
+        """Let nobody open a link any more, and end what is being opened."""
+        raise NotImplementedError
+
+    def _open_stream(self, to: DiscoveryNode) -> FrameStream:
+        """A stream to another member. Whether it can be opened shows when it is used.
+
+        Raises:
+            StreamBroken: it is known already that it cannot.
+        """
+        raise NotImplementedError
+
+    async def serve(self, stream: FrameStream) -> None:
+        """Carry a link that another member opened; returns when it has ended."""
+        try:
+            link = await self._accept(stream)
+            if link is not None:
+                self._receiving[link] = None
+                try:
+                    await self._carry(link, stream)
+                finally:
+                    del self._receiving[link]
+        except (StreamBroken, TimeoutError, MalformedFrame) as error:
+            _log.info("%s: no handshake on a new link: %s", self.local, error or type(error).__name__)
+        finally:
+            await stream.close()
+
+    def _links(self) -> Iterator[LinkEnd]:
+        yield from self._sending.values()
+        yield from self._receiving
+
+    def _link_to(self, to: DiscoveryNode) -> SendingEnd:
+        """The link to a node; a new one, which opens meanwhile, when there is none."""
+        link = self._sending.get(to.id)
+        if link is not None and link.to.transport_address != to.transport_address:
+            self._end(link, f"the node is now at [{to.transport_address}]")
+        if link is not None and not link.is_closed:
+            return link
+        if self._is_closed:
+            raise NodeNotConnected(to.name, to.transport_address, "transport is closed")
+        self._sending[to.id] = link = SendingEnd(self._context, to)
+        self._carriers[link] = carrier = self.clock.spawn(self._open_and_carry(link), f"link {link}")
+        carrier.add_done_callback(lambda _: self._carriers.pop(link))
+        return link
+
+    def _end(self, link: SendingEnd, reason: str) -> None:
+        if not link.is_closed:
+            link.close(reason)
+            # It may still be waiting for the handshake.
+            self._carriers[link].cancel()
+
+    async def _open_and_carry(self, link: SendingEnd) -> None:
+        stream = None
+        try:
+            stream = self._open_stream(link.to)
+            async with self.clock.timeout(self.settings.connect_timeout_s):
+                remote = await self._greet(stream, link)
+            self._meet(remote)
+            await self._carry(link, stream)
+        except StreamBroken as error:
+            _log.info("%s: no link %s: %s", self.local, link, error)
+            link.refuse("Node not connected")
+        except TimeoutError:
+            link.refuse(f"connect_timeout[{self.settings.connect_timeout_s:g}s]")
+        except (HandshakeRefused, MalformedFrame) as error:
+            link.refuse(str(error))
+        finally:
+            link.close("its carrier was stopped")
+            if self._sending.get(link.node_id) is link:
+                del self._sending[link.node_id]
+            if stream is not None:
+                await stream.close()
+
+    async def _greet(self, stream: FrameStream, link: SendingEnd) -> Identity:
+        await stream.write(frames.handshake_frame(self.lamport.tick(), self.local, link.node_id))
+        answer = await stream.read()
+        if answer is None:
+            raise StreamBroken("ended before the handshake")
+        remote = frames.answered_by(answer, self.local, link.node_id)
+        link.incarnation_id = remote.incarnation_id
+        return remote
+
+    async def _accept(self, stream: FrameStream) -> ReceivingEnd | None:
+        """The handshake from the other side: a link, or a refusal and None."""
+        assert self._receiver is not None
+        async with self.clock.timeout(self.settings.connect_timeout_s):
+            greeting = await stream.read()
+            if greeting is None:
+                return None
+            try:
+                opener = frames.greeted_by(greeting, self.local)
+            except HandshakeRefused as error:
+                _log.warning("%s: a link was refused: %s", self.local, error)
+                refusal = TransportError(str(error))
+                await stream.write(frames.failure_frame(self.lamport.tick(), frames.HANDSHAKE_ID, refusal))
+                return None
+            await stream.write(frames.handshake_frame(self.lamport.tick(), self.local))
+        self._meet(opener)
+        return ReceivingEnd(self._context, opener, self._receiver)
+
+    def _meet(self, remote: Identity) -> None:
+        """Close what links there are with a former process of this node."""
+        for link in list(self._links()):
+            if link.node_id == remote.node_id and link.incarnation_id not in ("", remote.incarnation_id):
+                link.close("the node was restarted")
+
+    async def _carry(self, link: LinkEnd, stream: FrameStream) -> None:
+        """Carry frames both ways until the link closes or the stream ends."""
+        reader = self.clock.spawn(_read_all(link, stream), f"read {link}")
+        writer = self.clock.spawn(_write_all(link, stream), f"write {link}")
+        link.watch()
+        try:
+            await link.ended
+        finally:
+            link.close("its carrier was stopped")
+            for task in (reader, writer):
+                task.cancel()
+                await ended(task)
+
+
+async def ended(task: asyncio.Task[object]) -> None:
+    """Wait for the end of a task. What it raised is the clock's to report."""
+    with contextlib.suppress(asyncio.CancelledError, Exception):
+        await task
+
+
+async def _read_all(link: LinkEnd, stream: FrameStream) -> None:
+    try:
+        while (frame := await stream.read()) is not None:
+            link.receive(frame)
+        link.close("ended by the other side")
+    except StreamBroken as error:
+        link.close(f"broken: {error}")
+    finally:
+        link.close("its reader was stopped")
+
+
+async def _write_all(link: LinkEnd, stream: FrameStream) -> None:
+    put = asyncio.Event()
+    link.frame_put = put.set
+    try:
+        while not link.is_closed:
+            if (frame := link.queue.take()) is not None:
+                await stream.write(frame)
+            else:
+                put.clear()
+                await put.wait()
+    except StreamBroken as error:
+        link.close(f"broken: {error}")
+    finally:
+        link.close("its writer was stopped")
