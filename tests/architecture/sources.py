@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import functools
 import pathlib
+import re
 import subprocess
 from collections.abc import Iterator
 
@@ -39,6 +40,11 @@ def python_files(*rooms: str) -> list[pathlib.Path]:
     return [path for room in rooms for path in sorted((ROOT / room).rglob("*.py")) if "/v1/" not in path.as_posix()]
 
 
+def says_pure(path: pathlib.Path) -> bool:
+    """Whether the file's docstring says that it is pure, in a sentence of its own."""
+    return re.search(r"\bPure[.,:]", ast.get_docstring(tree_of(path)) or "") is not None
+
+
 @functools.cache
 def tree_of(path: pathlib.Path) -> ast.Module:
     """The syntax tree of one file."""
@@ -64,8 +70,8 @@ def _type_checking_nodes(tree: ast.Module) -> Iterator[ast.AST]:
 
 
 def used_names(path: pathlib.Path) -> Iterator[Named]:
-    """Every dotted name a file uses, with the imported part written out in full: `wait(` after `from asyncio
-    import wait` is `asyncio.wait`."""
+    """Every dotted name a file uses. What is imported is written out in full: `wait` after `from asyncio import
+    wait` is `asyncio.wait`; anything else begins with `?.`."""
     known = _imported_as(tree_of(path))
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Attribute | ast.Name):
@@ -73,7 +79,19 @@ def used_names(path: pathlib.Path) -> Iterator[Named]:
             if head in known:
                 yield Named(".".join([known[head], *rest]), node.lineno)
             elif isinstance(node, ast.Attribute):
-                yield Named(ast.unparse(node), node.lineno)
+                yield Named(f"?.{ast.unparse(node)}", node.lineno)
+
+
+def file_of(module: str) -> pathlib.Path | None:
+    """The file of one of our modules, or of the module that holds this name; None for a module of others."""
+    for name in (module, module.rpartition(".")[0]):
+        parts = name.split(".")
+        if parts[0] == "taskfan" and len(parts) > 1:
+            base = ROOT / parts[1] / "/".join(parts)
+            for path in (base.with_suffix(".py"), base / "__init__.py"):
+                if path.is_file():
+                    return path
+    return None
 
 
 def _imported_as(tree: ast.Module) -> dict[str, str]:
