@@ -167,12 +167,12 @@ class _Check:
             raise self._fail("nodes", f"matches no node: [{','.join(items)}]")
         return nodes
 
-    def _duration(self, plan: TaskPlan) -> Span | None:
+    def _duration(self, plan: TaskPlan) -> Span:
         if plan.duration != UNTIL_CANCELLED:
             return self._span("duration", plan.duration)
         if not plan.cancellable or plan.on_cancel == "ignores":
             raise self._fail("duration", f"[{UNTIL_CANCELLED}] needs a task that stops when it is cancelled")
-        return None
+        return MAX_DURATION_NS, MAX_DURATION_NS
 
     def _stops_after(self, plan: TaskPlan) -> Span:
         if (plan.on_cancel == "stops_late") != (plan.stops_after is not None):

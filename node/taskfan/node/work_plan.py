@@ -14,6 +14,8 @@ import msgspec
 from taskfan.node.errors import TaskfanError
 from taskfan.node.task import TaskTraits
 
+# The action that carries out plans, whatever name its tasks are shown under.
+WORK_ACTION = "taskfan:work"
 MAX_TASKS = 100_000
 MAX_DEPTH = 20
 MAX_PLAN_BYTES = 1 << 20
@@ -110,7 +112,7 @@ class WorkPlan(TaskPlan, kw_only=True):
 class PlannedTask(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One task as the nodes carry it out; the fields are those of `TaskPlan`. Not to be changed.
 
-    `nodes` are ids, none for the parent's node. `duration` None is until cancelled.
+    `nodes` are ids, none for the parent's node.
     """
 
     action: str
@@ -122,7 +124,7 @@ class PlannedTask(msgspec.Struct, kw_only=True, omit_defaults=True):
     except_parent_node: bool = False
     via: Via = "send"
     start_after: Span = (0, 0)
-    duration: Span | None = (0, 0)
+    duration: Span = (0, 0)
     sequential: bool = False
     status: dict[str, Any] | None = None
     on_cancel: OnCancel = "stops"

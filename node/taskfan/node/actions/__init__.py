@@ -6,5 +6,6 @@ from taskfan.node.actions.ban import BAN
 from taskfan.node.actions.cancel_tasks import CANCEL_OF_NODE
 from taskfan.node.actions.list_tasks import LIST_OF_NODE
 from taskfan.node.actions.node_info import INFO_OF_NODE, STATS_OF_NODE
+from taskfan.node.actions.work import WORK
 
-ACTIONS = (BAN, LIST_OF_NODE, CANCEL_OF_NODE, INFO_OF_NODE, STATS_OF_NODE)
+ACTIONS = (BAN, LIST_OF_NODE, CANCEL_OF_NODE, INFO_OF_NODE, STATS_OF_NODE, WORK)
