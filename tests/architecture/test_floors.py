@@ -73,6 +73,10 @@ def test_a_pure_file_imports_nothing_that_acts(path: pathlib.Path) -> None:
     assert impure_imports(path, set()) == []
 
 
+def test_the_search_for_impure_imports_sees_them_through_other_files() -> None:
+    assert "node/taskfan/node/clock.py:" in " ".join(impure_imports(NODE / "node.py", set()))
+
+
 @pytest.mark.parametrize("path", PURE, ids=short)
 def test_a_pure_file_waits_for_nothing_and_opens_nothing(path: pathlib.Path) -> None:
     waits = ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith
