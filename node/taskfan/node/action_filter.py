@@ -11,7 +11,7 @@ from taskfan.node.task import Task
 from taskfan.v1 import actions_pb2 as pb
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=128)
 def action_pattern(patterns: tuple[str, ...]) -> Callable[[str], object]:
     """A test whether any of the patterns matches a whole text: `*` is any sequence, all else is itself.
 
@@ -19,8 +19,16 @@ def action_pattern(patterns: tuple[str, ...]) -> Callable[[str], object]:
     """
     if len(patterns) == 1 and "*" not in patterns[0]:
         return patterns[0].__eq__
-    alternatives = ("(?:" + ".*".join(map(re.escape, pattern.split("*"))) + ")" for pattern in patterns)
-    return re.compile("|".join(alternatives), re.DOTALL).fullmatch
+    return re.compile("|".join(map(_expression, patterns)), re.DOTALL).fullmatch
+
+
+def _expression(pattern: str) -> str:
+    first, *rest = map(re.escape, pattern.split("*"))
+    if not rest:
+        return first
+    # Each part is taken where it first occurs, and never looked for again: that loses nothing, and a pattern
+    # of many stars cannot make the search explode.
+    return first + "".join(f"(?>.*?{part})" for part in rest[:-1] if part) + ".*" + rest[-1]
 
 
 def task_filter(message: pb.TaskFilter) -> Callable[[Task], bool]:
@@ -30,11 +38,18 @@ def task_filter(message: pb.TaskFilter) -> Callable[[Task], bool]:
     """
     matches = action_pattern(tuple(message.actions)) if message.actions else None
     parent = TaskId.from_wire(message.parent_task_id)
+    # Thousands of tasks have a handful of actions.
+    known: dict[str, bool] = {}
 
     def passes(task: Task) -> bool:
         if parent.is_set and task.parent != parent:
             return False
-        return matches is None or bool(matches(task.action))
+        if matches is None:
+            return True
+        verdict = known.get(task.action)
+        if verdict is None:
+            verdict = known[task.action] = bool(matches(task.action))
+        return verdict
 
     return passes
 

@@ -54,7 +54,7 @@ def parse_task_id(text: str | None) -> TaskId:
         IllegalArgument: `malformed task id <text>`, with the number format error as its cause
             when there is a colon but no number after the first one.
 
-    Source: OpenSearch `TaskId(String)`; `Long.parseLong` takes one sign and ASCII or other Unicode digits.
+    Source: OpenSearch `TaskId(String)`.
     """
     if not text or text == "unset":
         return UNSET
@@ -63,14 +63,24 @@ def parse_task_id(text: str | None) -> TaskId:
         raise IllegalArgument(f"malformed task id {text}")
     number = parse_long(digits)
     if number is None:
-        raise IllegalArgument(f"malformed task id {text}", cause=NumberFormat.of(digits))
+        raise IllegalArgument(f"malformed task id {text}", cause=NumberFormat(f'For input string: "{digits}"'))
     return TaskId(node_id, number)
 
 
 def parse_long(text: str) -> int | None:
-    """A signed 64-bit decimal as Java reads it, or None."""
+    """A signed 64-bit decimal as Java reads it, or None.
+
+    One sign, then digits of any script, but no blanks and no underscores as Python's `int` would take.
+    Source: Java `Long.parseLong`, which reads UTF-16: digits beyond the first 65,536 characters are none to it.
+    """
     digits = text[1:] if text[:1] in ("+", "-") else text
-    if not digits.isdecimal():
+    if not digits.isdecimal() or max(digits) > "\uffff":
         return None
-    number = int(text)
-    return number if -(2**63) <= number < 2**63 else None
+    number = 0
+    for digit in digits:
+        number = number * 10 + int(digit)
+        # Digit by digit, for thousands of them must not cost more than their length.
+        if number > 2**63:
+            return None
+    number = -number if text[0] == "-" else number
+    return number if number < 2**63 else None

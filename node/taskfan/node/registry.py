@@ -253,7 +253,10 @@ class TaskRegistry:
 
 def _size_of(headers: Mapping[str, str]) -> int:
     """Their size as OpenSearch counts it: two bytes a character, whatever it is."""
-    return sum(2 * (len(name) + len(value)) for name, value in headers.items())
+    size = 0
+    for name, value in headers.items():
+        size += len(name) + len(value)
+    return 2 * size
 
 
 def _settle(effects: list[Effect]) -> list[Effect]:

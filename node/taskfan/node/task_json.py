@@ -6,8 +6,8 @@ when it is first shown. Source: OpenSearch `TaskInfo.toXContent`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -15,28 +15,42 @@ from taskfan.node.task import NO_RESOURCE_STATS, Task
 from taskfan.v1 import actions_pb2
 from taskfan.v1 import task_pb2 as pb
 
-_encode = msgspec.json.Encoder().encode
-_UNITS = (("d", 86_400_000_000_000), ("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000))
-_SMALL_UNITS = (("ms", 1_000_000), ("micros", 1_000), ("nanos", 1))
+_encode_value = msgspec.json.Encoder().encode
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Units in nanoseconds, as floats: OpenSearch divides floats too.
+_UNITS = (("d", 86_400e9), ("h", 3_600e9), ("m", 60e9), ("s", 1e9), ("ms", 1e6), ("micros", 1e3), ("nanos", 1.0))
+
+
+def _encode(text: str) -> bytes:
+    try:
+        return _encode_value(text)
+    except UnicodeEncodeError:
+        # Half a surrogate pair is no text that UTF-8 can hold; Java writes a question mark for it.
+        return _encode_value(text.encode("utf-8", "replace").decode())
+
+
+def _encode_headers(headers: Mapping[str, str]) -> bytes:
+    return b"{" + b",".join(_encode(name) + b":" + _encode(value) for name, value in headers.items()) + b"}"
 
 
 def human_duration(nanoseconds: int) -> str:
     """A duration as OpenSearch writes it: the largest unit that fits, one decimal, cut and not rounded.
 
-    Source: OpenSearch `TimeValue.toString`.
+    Source: OpenSearch `TimeValue.toHumanReadableString`, which cuts the text of a float.
     """
     if nanoseconds == 0:
         return "0s"
-    for unit, size in (*_UNITS, *_SMALL_UNITS):
+    for unit, size in _UNITS:
         if nanoseconds >= size:
-            whole, tenths = divmod(nanoseconds * 10 // size, 10)
-            return f"{whole}.{tenths}{unit}" if tenths else f"{whole}{unit}"
+            whole, _, fraction = str(float(nanoseconds) / size).partition(".")
+            return f"{whole}.{fraction[0]}{unit}" if fraction[0] != "0" else f"{whole}{unit}"
     return str(nanoseconds)
 
 
 def iso_time(time_ms: int) -> str:
     """Wall time as ISO 8601 in UTC with milliseconds."""
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    time = _EPOCH + timedelta(milliseconds=time_ms)
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def render(task: Task, now_ns: int, rendering: actions_pb2.TaskRendering) -> bytes:
@@ -61,7 +75,7 @@ def _unchanging_parts(task: Task) -> tuple[bytes, bytes, bytes, bytes]:
     times = b',"start_time_in_millis":%d' % task.start_time_ms
     cancellable = b',"cancellable":true,' if task.cancellable else b',"cancellable":false,'
     parent = b',"parent_task_id":' + _encode(str(task.parent)) if task.parent.is_set else b""
-    return head, times, cancellable, parent + b',"headers":' + _encode(dict(task.headers))
+    return head, times, cancellable, parent + b',"headers":' + _encode_headers(task.headers)
 
 
 def _all_parts(
