@@ -7,7 +7,7 @@ What a plan may say is in `work_plan`; how children are started, in `work_childr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 
 import msgspec
@@ -42,14 +42,14 @@ def traits_of(request: pb.WorkRequest) -> TaskTraits:
     return read_plan(request).traits(request.copy)
 
 
-async def work(context: ActionContext, request: pb.WorkRequest) -> pb.WorkResponse:
+def work(context: ActionContext, request: pb.WorkRequest) -> Awaitable[pb.WorkResponse]:
     """Work as planned: ends when its own time is over and all its children have ended.
 
     Raises:
         TaskCancelled: it was cancelled, and its plan says that it stops then.
         TaskfanError: its plan says that it fails, or that it fails when a child does.
     """
-    return await _Work(context, request).run()
+    return _Work(context, request).run()
 
 
 class _Work:

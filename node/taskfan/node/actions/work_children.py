@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -141,7 +141,8 @@ class Children:
             if self.are_over:
                 self._all_ended()
 
-    async def _ask(self, child: _Child) -> pb.WorkResponse:
+    def _ask(self, child: _Child) -> Awaitable[Any]:
+        """Bring its request to where it is to run. Raises NoSuchNode, or what awaiting it raises."""
         context, planned = self._context, child.entry.planned
         request = pb.WorkRequest(
             plan=child.entry.plan,
@@ -150,14 +151,11 @@ class Children:
             copy=child.copy if len(child.entry.nodes) > 1 else self._request.copy,
         )
         if planned.via == "execute":
-            answer = await context.execute(planned.action, request, handler=WORK_ACTION)
-        else:
-            to = context.node.cluster_state.get(child.node_id)
-            if to is None:
-                raise NoSuchNode(child.node_id)
-            answer = await context.send(to, planned.action, request, handler=WORK_ACTION)
-        assert isinstance(answer, pb.WorkResponse)
-        return answer
+            return context.execute(planned.action, request, handler=WORK_ACTION)
+        to = context.node.cluster_state.get(child.node_id)
+        if to is None:
+            raise NoSuchNode(child.node_id)
+        return context.send(to, planned.action, request, handler=WORK_ACTION)
 
 
 class Tally:
