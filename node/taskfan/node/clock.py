@@ -85,8 +85,10 @@ class SystemClock:
 class VirtualClock(SystemClock):
     """The clock of a `VirtualTimeLoop`: starts at `start_ms` and moves only when everybody waits."""
 
-    def __init__(self, start_ms: int = 1_700_000_000_000) -> None:
-        super().__init__()
+    def __init__(
+        self, start_ms: int = 1_700_000_000_000, on_error: Callable[[str, BaseException], None] | None = None
+    ) -> None:
+        super().__init__(on_error)
         self._start_ms = start_ms
 
     def wall_time_ms(self) -> int:

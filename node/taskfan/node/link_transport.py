@@ -59,8 +59,9 @@ class LinkTransport:
         self._is_closed = False
         # One counter for all links: request ids tell requests of a node apart in logs, as in OpenSearch.
         self._request_ids = itertools.count(1)
-        # Open links by the id of the other node, and what carries them.
-        self._sending: dict[str, SendingEnd] = {}
+        # Open links by id and address of the other node, and what carries them. A node that comes back elsewhere
+        # is another place to reach: who still knows the old one cannot close the new one's link.
+        self._sending: dict[tuple[str, str], SendingEnd] = {}
         self._receiving: dict[ReceivingEnd, None] = {}
         self._carriers: dict[SendingEnd, asyncio.Task[object]] = {}
 
@@ -89,8 +90,9 @@ class LinkTransport:
 
     def disconnect(self, node_id: str) -> None:
         """Close the link to a node, as when it left the cluster state."""
-        if (link := self._sending.get(node_id)) is not None:
-            self._end(link, "disconnected from here")
+        for link in list(self._sending.values()):
+            if link.node_id == node_id:
+                self._end(link, "disconnected from here")
 
     async def close(self) -> None:
         """Close all links and accept no more; requests that wait fail with NodeDisconnected."""
@@ -140,14 +142,12 @@ class LinkTransport:
 
     def _link_to(self, to: DiscoveryNode) -> SendingEnd:
         """The link to a node; a new one, which opens meanwhile, when there is none."""
-        link = self._sending.get(to.id)
-        if link is not None and link.to.transport_address != to.transport_address:
-            self._end(link, f"the node is now at [{to.transport_address}]")
+        link = self._sending.get((to.id, to.transport_address))
         if link is not None and not link.is_closed:
             return link
         if self._is_closed:
             raise NodeNotConnected(to.name, to.transport_address, "transport is closed")
-        self._sending[to.id] = link = SendingEnd(self._context, to)
+        self._sending[to.id, to.transport_address] = link = SendingEnd(self._context, to)
         self._carriers[link] = carrier = self.clock.spawn(self._open_and_carry(link), f"link {link}")
         carrier.add_done_callback(lambda _: self._carriers.pop(link))
         return link
@@ -175,8 +175,9 @@ class LinkTransport:
             link.refuse(str(error))
         finally:
             link.close("its carrier was stopped")
-            if self._sending.get(link.node_id) is link:
-                del self._sending[link.node_id]
+            place = (link.to.id, link.to.transport_address)
+            if self._sending.get(place) is link:
+                del self._sending[place]
             if stream is not None:
                 await stream.close()
 

@@ -1,0 +1,215 @@
+"""A few members with nothing but a transport each: what the contract tests play on, for every implementation."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol
+
+from taskfan.node.clock import Clock, SystemClock, VirtualClock, VirtualTimeLoop
+from taskfan.node.cluster_state import DiscoveryNode
+from taskfan.node.frames import Identity
+from taskfan.node.grpc_transport import GrpcTransport
+from taskfan.node.link_transport import FrameStream, LinkTransport
+from taskfan.node.memory_transport import MemoryNetwork
+from taskfan.node.transport import InboundLink, Request, TransportSettings
+
+# No story is longer than this, in the time of its clock.
+LIMIT_S = 120.0
+CLUSTER = "contract"
+Handler = Callable[[Request, InboundLink], Awaitable[bytes]]
+
+
+class Handlers:
+    """Receives requests and keeps them; answers by action, and what has no handler by its own payload."""
+
+    def __init__(self) -> None:
+        self.by_action: dict[str, Handler] = {}
+        self.received: list[Request] = []
+        self.links: list[InboundLink] = []
+
+    async def receive(self, request: Request, link: InboundLink) -> bytes:
+        """Answer a request."""
+        self.received.append(request)
+        if link not in self.links:
+            self.links.append(link)
+        handler = self.by_action.get(request.action)
+        return request.payload if handler is None else await handler(request, link)
+
+
+@dataclasses.dataclass(eq=False)
+class Member:
+    """One member: its transport, what it received, and how others know it."""
+
+    node: DiscoveryNode
+    transport: LinkTransport
+    clock: Clock
+    handlers: Handlers = dataclasses.field(default_factory=Handlers)
+
+    async def send(self, to: Member, payload: bytes = b"", action: str = "echo", timeout_s: float | None = 30) -> bytes:
+        """Send a request and give its reply."""
+        return await self.transport.send(to.node, Request(action, payload), timeout_s=timeout_s)
+
+    def send_soon(self, to: Member, payload: bytes = b"", action: str = "echo") -> asyncio.Task[Any]:
+        """Send a request without a limit, and give the task that waits for its reply."""
+        return asyncio.create_task(self.transport.send(to.node, Request(action, payload)))
+
+
+class World(Protocol):
+    """Members over one implementation, on one loop; closes what it made, and finds what was left."""
+
+    clock: Clock
+
+    def run(self, story: Coroutine[Any, Any, None]) -> None:
+        """Play a story, to its end and within its limit."""
+
+    async def member(
+        self,
+        name: str,
+        *,
+        cluster: str = CLUSTER,
+        settings: TransportSettings | None = None,
+        at: Member | None = None,
+        serve: Callable[[FrameStream], Awaitable[None]] | None = None,
+        start: bool = True,
+    ) -> Member:
+        """A member that listens.
+
+        Args:
+            at: takes the address of this one, which has ended, in a new incarnation.
+            serve: plays the other side of the links that are opened to it, instead of the transport.
+        """
+
+    async def kill(self, member: Member) -> None:
+        """End it without a word to the others."""
+
+
+class _World:
+    """What both worlds share."""
+
+    def __init__(self) -> None:
+        self.clock: Clock
+        self.errors: list[object] = []
+        self.members: list[Member] = []
+
+    def loop_factory(self) -> asyncio.AbstractEventLoop:
+        raise NotImplementedError
+
+    def begin(self) -> None:
+        raise NotImplementedError
+
+    def note(self, name: str, error: BaseException) -> None:
+        self.errors.append((name, error))
+
+    def run(self, story: Coroutine[Any, Any, None]) -> None:
+        with asyncio.Runner(loop_factory=self.loop_factory) as runner:
+            runner.get_loop().set_exception_handler(lambda _loop, context: self.errors.append(context))
+            runner.run(self._play(story))
+        assert self.errors == []
+
+    async def _play(self, story: Coroutine[Any, Any, None]) -> None:
+        self.begin()
+        try:
+            async with self.clock.timeout(LIMIT_S):
+                await story
+        finally:
+            for member in self.members:
+                await member.transport.close()
+            await until(self.clock, lambda: not left_tasks(), "tasks were left")
+
+    async def take_in(self, member: Member, serve: Callable[[FrameStream], Awaitable[None]] | None) -> Member:
+        self.members.append(member)
+        if serve is not None:
+            setattr(member.transport, "serve", serve)  # noqa: B010
+        return member
+
+
+class MemoryWorld(_World):
+    """Members in a `MemoryNetwork`, on virtual time."""
+
+    def loop_factory(self) -> asyncio.AbstractEventLoop:
+        return VirtualTimeLoop()
+
+    def begin(self) -> None:
+        self.clock = VirtualClock(on_error=self.note)
+        self.network = MemoryNetwork(self.clock)
+
+    async def member(
+        self,
+        name: str,
+        *,
+        cluster: str = CLUSTER,
+        settings: TransportSettings | None = None,
+        at: Member | None = None,
+        serve: Callable[[FrameStream], Awaitable[None]] | None = None,
+        start: bool = True,
+    ) -> Member:
+        incarnation = f"incarnation-{len(self.members)}"
+        address = at.node.transport_address if at else f"127.0.0.1:{9300 + len(self.members)}"
+        node = a_node(name, address, incarnation)
+        transport = self.network.transport(node, cluster, settings)
+        member = await self.take_in(Member(node, transport, self.clock), serve)
+        if start:
+            await transport.start(member.handlers)
+        return member
+
+    async def kill(self, member: Member) -> None:
+        self.network.kill(member.node.id)
+
+
+class GrpcWorld(_World):
+    """Members that speak gRPC over loopback."""
+
+    def loop_factory(self) -> asyncio.AbstractEventLoop:
+        return asyncio.new_event_loop()
+
+    def begin(self) -> None:
+        self.clock = SystemClock(on_error=self.note)
+
+    async def member(
+        self,
+        name: str,
+        *,
+        cluster: str = CLUSTER,
+        settings: TransportSettings | None = None,
+        at: Member | None = None,
+        serve: Callable[[FrameStream], Awaitable[None]] | None = None,
+        start: bool = True,
+    ) -> Member:
+        incarnation = f"incarnation-{len(self.members)}"
+        transport = GrpcTransport(f"{name}-id", incarnation, cluster, self.clock, settings)
+        port = transport.bind("127.0.0.1", int(at.node.transport_address.rpartition(":")[2]) if at else 0)
+        node = a_node(name, f"127.0.0.1:{port}", incarnation)
+        member = await self.take_in(Member(node, transport, self.clock), serve)
+        if start:
+            await transport.start(member.handlers)
+        return member
+
+    async def kill(self, member: Member) -> None:
+        # Over a socket, the end of a transport looks the same as that of its process.
+        await member.transport.close()
+
+
+def a_node(name: str, address: str, incarnation: str) -> DiscoveryNode:
+    """How the cluster state would show a member of that name."""
+    return DiscoveryNode(f"{name}-id", name, incarnation, "127.0.0.1", address, "")
+
+
+def identity_of(member: Member, **changes: str) -> Identity:
+    """Who a member says it is, but for these changes."""
+    return dataclasses.replace(member.transport.local, **changes)
+
+
+def left_tasks() -> list[asyncio.Task[Any]]:
+    """The tasks of this loop that have not ended, but for the one that asks."""
+    current = asyncio.current_task()
+    return sorted((task for task in asyncio.all_tasks() if task is not current), key=lambda task: task.get_name())
+
+
+async def until(clock: Clock, condition: Callable[[], object], what: str, limit_s: float = 10.0) -> None:
+    """Wait for a condition, with a limit."""
+    deadline_ns = clock.monotonic_ns() + int(limit_s * 1e9)
+    while not condition():
+        assert clock.monotonic_ns() < deadline_ns, what
+        await clock.sleep(0.002)
