@@ -7,37 +7,39 @@ import re
 from taskfan.node.errors import IllegalArgument, NumberFormat
 from taskfan.node.ids import parse_long
 
-# Longer names first: `ms` ends with `s`, `nanos` and `micros` too.
-_UNITS_NS = (
-    ("nanos", 1),
-    ("micros", 1_000),
-    ("ms", 1_000_000),
-    ("s", 1_000_000_000),
-    ("m", 60_000_000_000),
-    ("h", 3_600_000_000_000),
-    ("d", 86_400_000_000_000),
+# In the order in which they are looked for: `ms` ends with `s`, and so do `nanos` and `micros`.
+_UNITS_NS = {
+    "nanos": 1,
+    "micros": 1_000,
+    "ms": 1_000_000,
+    "s": 1_000_000_000,
+    "m": 60_000_000_000,
+    "h": 3_600_000_000_000,
+    "d": 86_400_000_000_000,
+}
+# Java's Double.parseDouble, after lower-casing.
+_DOUBLE = re.compile(
+    r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?[fd]?|[+-]?0x([0-9a-f]+\.?[0-9a-f]*|\.[0-9a-f]+)p[+-]?\d+[fd]?"
 )
+# What Java's String.trim takes off.
+_JAVA_BLANKS = "".join(map(chr, range(0x21)))
 
 
 def parse_time_ns(text: str, name: str) -> int:
-    """The nanoseconds of a time value; -1 for `-1`, which needs no unit, like `0`.
+    """The nanoseconds of a time value. `-1` and `0` need no unit, and `-1` with one is minus one of it.
 
     Args:
         name: of the setting or parameter, for the error.
 
     Raises:
-        IllegalArgument: no time value; in OpenSearch's words.
+        IllegalArgument: no or another unit, no whole number, or below -1; in OpenSearch's words.
 
     Source: OpenSearch `TimeValue.parseTimeValue`.
     """
-    normalized = text.strip().lower()
-    for unit, size_ns in _UNITS_NS:
-        # A capital M could be meant as months, so it is no unit.
-        if normalized.endswith(unit) and not (unit == "m" and not text.endswith("m")):
-            number = _number(text, normalized.removesuffix(unit).strip())
-            if number < -1:
-                raise _unreadable(text, name, "negative durations are not supported")
-            return number * size_ns if number >= 0 else -1
+    normalized = text.lower().strip(_JAVA_BLANKS)
+    unit = _unit_of(text, normalized)
+    if unit is not None:
+        return _whole_number(text, normalized.removesuffix(unit).strip(_JAVA_BLANKS), name) * _UNITS_NS[unit]
     if re.fullmatch("-0*1", normalized):
         return -1
     if re.fullmatch("0+", normalized):
@@ -45,17 +47,19 @@ def parse_time_ns(text: str, name: str) -> int:
     raise _unreadable(text, name, "unit is missing or unrecognized")
 
 
-def _number(text: str, digits: str) -> int:
+def _unit_of(text: str, normalized: str) -> str | None:
+    # Only minutes are told apart by case, for `M` means months elsewhere; so they look at the text as given.
+    return next((unit for unit in _UNITS_NS if (text if unit == "m" else normalized).endswith(unit)), None)
+
+
+def _whole_number(text: str, digits: str, name: str) -> int:
     number = parse_long(digits)
-    if number is not None:
-        return number
-    try:
-        float(digits)
-    except ValueError:
-        raise IllegalArgument(f"failed to parse [{text}]", cause=NumberFormat.of(digits)) from None
-    raise IllegalArgument(
-        f"failed to parse [{text}], fractional time values are not supported", cause=NumberFormat.of(digits)
-    )
+    if number is None:
+        fraction = ", fractional time values are not supported" if _DOUBLE.fullmatch(digits) else ""
+        raise IllegalArgument(f"failed to parse [{text}]{fraction}", cause=NumberFormat.of(digits))
+    if number < -1:
+        raise _unreadable(text, name, "negative durations are not supported")
+    return number
 
 
 def _unreadable(text: str, name: str, why: str) -> IllegalArgument:
