@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import ipaddress
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,8 @@ from taskfan.v1 import transport_pb2 as pb
 _SERVICE = pb.DESCRIPTOR.services_by_name["Transport"].full_name
 _METHOD = "Connect"
 _NEVER_MS = 2**31 - 1
+# By then the streams of closed links have ended, but those to paused members; without any, gRPC complains of each.
+_STOP_GRACE_S = 0.2
 _BOTH_SIDES = [
     # Silence is noticed by the checks of a link, whose settings are OpenSearch's.
     ("grpc.keepalive_time_ms", _NEVER_MS),
@@ -79,8 +82,8 @@ class GrpcTransport(LinkTransport):
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
             bound_port = server.add_insecure_port(address)
-        except RuntimeError as error:
-            raise OSError(errno.EADDRINUSE, f"cannot listen on transport address [{address}]: {error}") from None
+        except RuntimeError:
+            raise _why_not(host, port) from None
         self._server = server
         return bound_port
 
@@ -96,7 +99,7 @@ class GrpcTransport(LinkTransport):
 
     async def _stop_listening(self) -> None:
         if self._server is not None:
-            await self._server.stop(None)
+            await self._server.stop(_STOP_GRACE_S)
 
     def _open_stream(self, to: DiscoveryNode) -> FrameStream:
         # The time a connection may take is limited where the link is opened.
@@ -106,6 +109,16 @@ class GrpcTransport(LinkTransport):
 
     async def _serve_call(self, _requests: object, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
         await self.serve(_AcceptedStream(context))
+
+
+def _why_not(host: str, port: int) -> OSError:
+    """Why this address cannot be taken, which gRPC does not tell."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        return OSError(error.errno, f"cannot listen on transport address [{host}:{port}]: {error.strerror}")
+    return OSError(errno.EADDRINUSE, f"cannot listen on transport address [{host}:{port}], which is free again")
 
 
 def _target(address: str) -> str:

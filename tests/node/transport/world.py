@@ -106,7 +106,7 @@ class _World:
         with asyncio.Runner(loop_factory=self.loop_factory) as runner:
             runner.get_loop().set_exception_handler(lambda _loop, context: self.errors.append(context))
             runner.run(self._play(story))
-        assert self.errors == []
+        assert self.errors == [], self.errors
 
     async def _play(self, story: Coroutine[Any, Any, None]) -> None:
         self.begin()

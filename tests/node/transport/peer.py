@@ -1,0 +1,37 @@
+"""A member of its own process, to be paused and killed. Prints its port; ends when its standard input does."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from taskfan.node.clock import SystemClock
+from taskfan.node.grpc_transport import GrpcTransport
+from taskfan.node.transport import InboundLink, Request
+from tests.node.transport.world import CLUSTER, a_node
+
+
+class _Peer:
+    """Answers by its payload, or asks the member at the address that is the payload."""
+
+    def __init__(self, transport: GrpcTransport) -> None:
+        self._transport = transport
+
+    async def receive(self, request: Request, _link: InboundLink) -> bytes:
+        if request.action == "never":
+            await asyncio.Event().wait()
+        if request.action == "ask":
+            return await self._transport.send(a_node("a", request.payload.decode(), ""), Request("asked", b""))
+        return request.payload
+
+
+async def main(port: int) -> None:
+    transport = GrpcTransport("peer-id", sys.argv[2], CLUSTER, SystemClock())
+    print(transport.bind("127.0.0.1", port), flush=True)
+    await transport.start(_Peer(transport))
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    await transport.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1])))
