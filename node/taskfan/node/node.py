@@ -115,7 +115,7 @@ class Node:
 
         Raises:
             TransportError: `failure to send`, caused by TaskCancelled: the parent was cancelled.
-            Whatever the handler or the transport raises.
+            TaskfanError: what the handler or the transport raises; a bug of the handler too, made one.
         """
         try:
             token = None if parent is None else self.registry.child_started(parent, to.id)
@@ -128,6 +128,12 @@ class Node:
             message = Request(action, request.SerializeToString(), handler, _id_of(parent), headers)
             assert known.response is not None, f"{known.name} answers on its own node only"
             return known.response.FromString(await self._transport.send(to, message, timeout_s=timeout_s))
+        except TaskfanError:
+            raise
+        except Exception as bug:
+            # As when it comes from another node: a bug there costs its answer, and not who asked many nodes.
+            log.exception("[%s] on [%s]", action, to.id)
+            raise TaskfanError(f"{type(bug).__name__}: {bug}") from None
         finally:
             self.carry_out(self.registry.child_ended(token))
 
@@ -264,10 +270,6 @@ class Node:
             await self._send_to(ban.node_id, request, call.headers)
         except TaskfanError as error:
             failure = error
-        except Exception as error:
-            # A bug, but whoever cancels must hear of it: nobody else would ever answer this ban.
-            log.exception("ban of [%s] on [%s]", ban.parent, ban.node_id)
-            failure = TransportError(f"{type(error).__name__}: {error}")
         self.carry_out(self.registry.ban_answered(ban, failure))
 
     async def _send_unban(self, unban: SendUnban) -> None:
@@ -356,11 +358,14 @@ async def _answer(running: Coroutine[Any, Any, Any], answer: asyncio.Future[Any]
     """Give what a coroutine returns or raises to who may still wait for it; a late answer is dropped."""
     try:
         value = await running
+    except asyncio.CancelledError:
+        answer.cancel()
+        raise
     except Exception as error:
-        if answer.done():
-            log.debug("late failure dropped: %r", error)
-        else:
+        if not answer.done():
             answer.set_exception(error)
+        elif not isinstance(error, TaskfanError):
+            log.exception("failed after the wait for it had ended")
     else:
         wake(answer, value)
 
