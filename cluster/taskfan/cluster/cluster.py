@@ -1,0 +1,337 @@
+"""`Cluster`: a cluster of real processes, for scripts and tests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from taskfan.cluster.config import ClusterConfig, Options, cluster_config, read_config_file
+from taskfan.cluster.errors import ClusterError
+from taskfan.cluster.launch import PATIENCE_S, Control, Launched
+from taskfan.cluster.messages import ClusterStatus, NodeState, NodeStatus, Progress, Verb
+from taskfan.cluster.rest_client import ask
+from taskfan.cluster.state_directory import StateDirectory, last_lines
+
+# Clusters that this process started and has not stopped; the pytest plugin looks here for what a test forgot.
+live_clusters: dict[int, Cluster] = {}
+
+
+class ClusterNode:
+    """One node of a cluster. Ids, names and addresses stay the same through restarts.
+
+    The verbs return when the change has happened and the other nodes know it, and raise ClusterError when they cannot.
+    """
+
+    def __init__(self, cluster: Cluster, status: NodeStatus) -> None:
+        self._cluster = cluster
+        self.id = status.id
+        self.name = status.name
+        self.url = status.url
+        self.transport_address = status.transport_address
+        self.roles = tuple(status.roles)
+        self.log_path = status.log
+
+    def __repr__(self) -> str:
+        return f"<{self.name} {self.url}>"
+
+    @property
+    def status(self) -> NodeStatus:
+        """How the supervisor sees it now."""
+        return next(node for node in self._cluster.status().nodes if node.id == self.id)
+
+    @property
+    def state(self) -> NodeState:
+        """`running`, `paused`, `stopped`, `starting`, or `ended` when nobody asked it to."""
+        return self.status.state
+
+    @property
+    def pid(self) -> int:
+        """Its process; 0 when it has none."""
+        return self.status.pid
+
+    def kill(self) -> None:
+        """End it as a crash would, with SIGKILL. No error when it does not run."""
+        self._cluster.command("kill", self.id)
+
+    def pause(self) -> None:
+        """Make it stand still, with SIGSTOP: its ports stay open, and nothing answers."""
+        self._cluster.command("pause", self.id)
+
+    def resume(self) -> None:
+        """Let it go on after `pause`."""
+        self._cluster.command("resume", self.id)
+
+    def stop(self) -> None:
+        """Let it end by itself. No error when it does not run."""
+        self._cluster.command("stop", self.id)
+
+    def start(self) -> None:
+        """Start it again, with its old id and ports, and wait until it serves. No error when it runs."""
+        self._cluster.command("start", self.id)
+
+    def restart(self) -> None:
+        """Stop and start it."""
+        self._cluster.command("restart", self.id)
+
+    def last_log_lines(self, count: int = 20) -> list[str]:
+        """The end of its log."""
+        return last_lines(self.log_path, count)
+
+
+class Cluster:
+    """A cluster that lives as long as a `with` block, and no longer than this process.
+
+        with Cluster(nodes=5) as cluster:
+            requests.get(cluster.url + "/_tasks")
+            cluster.nodes[1].kill()
+
+    Args:
+        nodes: how many, 3 unless a config says otherwise.
+        coordinating_only: how many more, without roles.
+        name: the cluster's name in answers. Clusters of one name do not meet.
+        any_port: let the system choose the ports, so that clusters can run side by side. Otherwise they count from
+            `http_port` (9200) and `transport_port` (9300), plus `port_offset`.
+        config: path of a YAML file, or its content: `cluster` is a map of settings, `nodes` a list of such maps.
+        node_name: template for the names of nodes; `{n}` counts from 1.
+        time_scale: factor on the times of checks: 0.1 notices a silent node ten times sooner.
+        settings: settings of the whole cluster and all nodes, under OpenSearch's names.
+        directory: keeps node ids and logs there; by default a directory that is removed at the end.
+
+    Raises:
+        ConfigError: something of this cannot be meant; nothing was started.
+    """
+
+    def __init__(
+        self,
+        nodes: int | None = None,
+        *,
+        coordinating_only: int = 0,
+        name: str | None = None,
+        any_port: bool = True,
+        http_port: int | None = None,
+        transport_port: int | None = None,
+        port_offset: int = 0,
+        config: str | Path | Mapping[str, object] | None = None,
+        node_name: str = "opensearch-node{n}",
+        time_scale: float | None = None,
+        settings: Mapping[str, object] | None = None,
+        directory: str | Path | None = None,
+    ) -> None:
+        is_file = isinstance(config, str | Path)
+        options = Options(
+            nodes=nodes,
+            coordinating_only=coordinating_only,
+            name=name,
+            http_port=http_port,
+            transport_port=transport_port,
+            port_offset=port_offset,
+            any_port=any_port and http_port is None and transport_port is None,
+            node_name=node_name,
+            time_scale=time_scale,
+            settings=settings,
+            config=read_config_file(str(config)) if isinstance(config, str | Path) else config,
+            config_name=str(config) if is_file else "config",
+        )
+        self._config: ClusterConfig | None = cluster_config(options)
+        self._directory = None if directory is None else str(directory)
+        self._launched: Launched | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self._control: Control | None = None
+        self._last: ClusterStatus | None = None
+        self._nodes: list[ClusterNode] = []
+        self._lock = threading.Lock()
+
+    @classmethod
+    def attach(cls, name: str = "taskfan") -> Self:
+        """The cluster of that name that `taskfan up` started. Leaving a `with` block leaves it running.
+
+        Raises:
+            ClusterError: it does not run.
+        """
+        self = cls.__new__(cls)
+        self._config, self._directory, self._launched = None, None, None
+        self._reset()
+        self._control = Control.connect(name)
+        self._take(self._control.ask("status"))
+        return self
+
+    # ------------------------------------------------------------------ from start to stop
+
+    def start(self, on_progress: Callable[[Progress], None] | None = None) -> Self:
+        """Start it, and return when it is ready: every node has answered over its ports.
+
+        Raises:
+            ClusterError: why it could not; nothing of it is left.
+        """
+        if self._config is None:
+            raise ClusterError("This cluster was started by somebody else.")
+        if self._control is not None:
+            raise ClusterError("This cluster runs already.")
+        launched = Launched.start(self._config, self._directory)
+        # The limits of the start itself are the supervisor's, who can say what it waits for.
+        status = launched.wait_until_ready(PATIENCE_S + 30 + 0.3 * len(self._config.nodes), on_progress)
+        try:
+            self._control = Control.connect_to(StateDirectory(Path(status.directory)).socket_path)
+            if self._control is None:
+                raise ClusterError("The supervisor ended as soon as it had started.")
+        except BaseException:
+            launched.stop()
+            raise
+        self._launched = launched
+        live_clusters[id(self)] = self
+        self._take(status)
+        return self
+
+    def stop(self) -> None:
+        """Stop it and return when nothing of it is left, whoever started it. Twice is fine."""
+        control, self._control = self._control, None
+        live_clusters.pop(id(self), None)
+        if self._launched is not None:
+            self._launched.stop()
+            self._launched = None
+        elif control is not None:
+            control.down()
+        if control is not None:
+            control.close()
+
+    def release(self) -> None:
+        """Let it outlive this process: `Cluster.attach` or `taskfan down` finds it by its directory's name."""
+        if self._launched is not None:
+            self._launched.release()
+            self._launched = None
+            live_clusters.pop(id(self), None)
+
+    def close(self) -> None:
+        """Stop it if this object started it; otherwise let go of it."""
+        if self._launched is not None:
+            self.stop()
+        elif self._control is not None:
+            self._control.close()
+            self._control = None
+
+    def __enter__(self) -> Self:
+        return self if self._control is not None else self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self if self._control is not None else await asyncio.to_thread(self.start)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.close)
+
+    # ------------------------------------------------------------------ what it is
+
+    def _take(self, status: ClusterStatus) -> None:
+        self._last = status
+        if not self._nodes:
+            self._nodes = [ClusterNode(self, node) for node in status.nodes]
+
+    @property
+    def nodes(self) -> list[ClusterNode]:
+        """Its nodes, in the order of their numbers, stopped ones too."""
+        return list(self._nodes)
+
+    def node(self, name: str) -> ClusterNode:
+        """The node of that name or id. Raises ClusterError."""
+        for node in self._nodes:
+            if name in (node.name, node.id):
+                return node
+        raise ClusterError(f"No node is named [{name}]: there are {', '.join(node.name for node in self._nodes)}.")
+
+    @property
+    def name(self) -> str:
+        """Its name in answers."""
+        return self._known().name
+
+    @property
+    def directory(self) -> Path:
+        """Where its logs are, while it runs."""
+        return Path(self._known().directory)
+
+    @property
+    def url(self) -> str:
+        """The URL of a node that runs, the first if it does."""
+        known = self._known().nodes
+        return next((node.url for node in known if node.state == "running"), known[0].url)
+
+    @property
+    def urls(self) -> list[str]:
+        """The URLs of all nodes."""
+        return [node.url for node in self._nodes]
+
+    @property
+    def supervisor_pid(self) -> int:
+        """The process that runs it."""
+        return self._known().supervisor_pid
+
+    def _known(self) -> ClusterStatus:
+        if self._last is None:
+            raise ClusterError("This cluster was not started: use it in a `with` block, or call start().")
+        return self._last
+
+    def status(self) -> ClusterStatus:
+        """How the supervisor sees it now."""
+        return self.command("status")
+
+    def command(self, verb: Verb, node: str = "") -> ClusterStatus:
+        """Have the supervisor do something; the verbs of nodes and the methods here are the usual way."""
+        with self._lock:
+            if self._control is None:
+                raise ClusterError("This cluster does not run.")
+            status = self._control.ask(verb, node)
+            self._take(status)
+        return status
+
+    # ------------------------------------------------------------------ what it does
+
+    def wait_until_ready(self) -> None:
+        """Return when every node that runs answers over its own ports, and all agree who is there."""
+        self.command("ready")
+
+    def list_tasks(self, *, node: ClusterNode | None = None, **parameters: Any) -> dict[str, Any]:
+        """`GET /_tasks`, from `node` or any. Parameters are OpenSearch's: `actions`, `detailed`, `group_by` …
+
+        Raises:
+            RequestFailed: the answer is an error.
+        """
+        answer: dict[str, Any] = ask(self._url_of(node), "GET", "/_tasks", parameters)
+        return answer
+
+    def cancel_tasks(
+        self, task_id: str | None = None, *, node: ClusterNode | None = None, **parameters: Any
+    ) -> dict[str, Any]:
+        """`POST /_tasks/_cancel`, or `/_tasks/{task_id}/_cancel`. Raises RequestFailed."""
+        path = "/_tasks/_cancel" if task_id is None else f"/_tasks/{task_id}/_cancel"
+        answer: dict[str, Any] = ask(self._url_of(node), "POST", path, parameters)
+        return answer
+
+    def start_work(self, plan: Mapping[str, Any], *, node: ClusterNode | None = None) -> str:
+        """Start simulated work and return the id of its task, without waiting for its end.
+
+        Raises:
+            RequestFailed: the plan cannot be carried out; the reason names the field.
+        """
+        answer = ask(self._url_of(node), "POST", "/_taskfan/work", {"wait_for_completion": False}, plan)
+        return str(answer["task"])
+
+    def _url_of(self, node: ClusterNode | None) -> str:
+        return self.url if node is None else node.url
+
+    def last_log_lines(self, count: int = 20) -> dict[str, list[str]]:
+        """The end of each node's log, by node name."""
+        with contextlib.suppress(ClusterError):
+            return {node.name: node.last_log_lines(count) for node in self._nodes}
+        return {}

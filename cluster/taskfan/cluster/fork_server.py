@@ -1,0 +1,256 @@
+"""Makes members quickly: a process with everything imported that forks, signals and reaps on request.
+
+It is forked from the supervisor while that has one thread and no object of gRPC: a process with a live one cannot
+fork safely. When the supervisor goes, in whatever way, it kills every member and removes what was temporary.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import selectors
+import signal
+import socket
+import sys
+import traceback
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from taskfan.cluster.channel import Channel, ChannelClosed, decode, encode
+from taskfan.cluster.errors import ClusterError
+from taskfan.cluster.messages import Ended, Fork, Forked, Paused, Report, Resumed, Signal
+from taskfan.cluster.state_directory import StateDirectory
+
+# What a member does with its control socket and its HTTP socket; gives its exit status.
+MemberMain = Callable[[socket.socket, socket.socket], int]
+# Two travel with each Fork; a message is never read together with the next one's.
+MAX_DESCRIPTORS = 8
+
+
+def start_fork_server(
+    directory: StateDirectory, member_main: MemberMain, also_close: Sequence[socket.socket]
+) -> tuple[int, socket.socket]:
+    """Fork it. Returns its process id, and the socket to send Fork and Signal to.
+
+    Args:
+        also_close: sockets of the supervisor that neither the fork server nor a member is to keep open.
+    """
+    ours, theirs = socket.socketpair()
+    # What is alive now stays for good: no collection is to touch, and so copy, its pages in a member.
+    gc.collect()
+    gc.freeze()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            for sock in (ours, *also_close):
+                sock.close()
+            os.setsid()
+            _name_process("taskfan-fork")
+            status = _ForkServer(theirs, directory, member_main).run()
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    theirs.close()
+    return pid, ours
+
+
+class _ForkServer:
+    """The process itself: one thread, no event loop, nothing that a fork could break."""
+
+    def __init__(self, channel: socket.socket, directory: StateDirectory, member_main: MemberMain) -> None:
+        self._channel = channel
+        self._directory = directory
+        self._member_main = member_main
+        self._received = b""
+        self._descriptors: deque[int] = deque()
+        self._pids: dict[int, int] = {}
+        self._numbers: dict[int, int] = {}
+        self._woken, self._waker = socket.socketpair()
+
+    def run(self) -> int:
+        self._watch_children()
+        selector = selectors.DefaultSelector()
+        selector.register(self._channel, selectors.EVENT_READ)
+        selector.register(self._woken, selectors.EVENT_READ)
+        self._selector = selector
+        try:
+            while True:
+                ready = [key.fileobj for key, _ in selector.select()]
+                if self._woken in ready:
+                    self._woken.recv(4096)
+                    self._reap()
+                if self._channel in ready and not self._read():
+                    return 0
+        finally:
+            self._kill_all()
+            self._directory.clean_run()
+            self._directory.remove_if_temporary()
+
+    def _watch_children(self) -> None:
+        self._woken.setblocking(False)
+        self._waker.setblocking(False)
+        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        # Who wants this process gone ends its supervisor.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+
+    def _read(self) -> bool:
+        """Do what the supervisor says. Returns whether it is still there."""
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self._channel, 1 << 16, MAX_DESCRIPTORS)
+        except OSError:
+            return False
+        self._descriptors.extend(descriptors)
+        *lines, self._received = (self._received + data).split(b"\n")
+        for line in lines:
+            match decode(line, Fork | Signal):
+                case Fork() as fork:
+                    self._fork(fork)
+                case Signal(number, signal_number):
+                    # Not reaped yet, so the process id cannot be somebody else's.
+                    if number in self._pids:
+                        os.kill(self._pids[number], signal_number)
+        return bool(data)
+
+    def _fork(self, fork: Fork) -> None:
+        control, http = (socket.socket(fileno=self._descriptors.popleft()) for _ in range(2))
+        pid = os.fork()
+        if pid == 0:
+            self._become_member(fork, control, http)
+        control.close()
+        http.close()
+        self._pids[fork.number], self._numbers[pid] = pid, fork.number
+        self._tell(encode(Forked(fork.number, pid)))
+
+    def _become_member(self, fork: Fork, control: socket.socket, http: socket.socket) -> None:
+        status = 1
+        try:
+            self._shed()
+            os.setsid()
+            log = self._directory.open_log(Path(fork.log))
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            _name_process(fork.name[-15:])
+            _end_with_parent()
+            status = self._member_main(control, http)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            with contextlib.suppress(Exception):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            # Nothing of the fork server's is to run at exit.
+            os._exit(status)
+
+    def _shed(self) -> None:
+        """Let go of all that is the fork server's."""
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        self._selector.close()
+        for sock in (self._channel, self._woken, self._waker):
+            sock.close()
+        for descriptor in self._descriptors:
+            os.close(descriptor)
+        self._directory.unlock()
+
+    def _reap(self) -> None:
+        while self._numbers:
+            pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
+            if pid == 0:
+                return
+            number = self._numbers.get(pid)
+            if number is None:
+                continue
+            if os.WIFSTOPPED(status):
+                self._tell(encode(Paused(number)))
+            elif os.WIFCONTINUED(status):
+                self._tell(encode(Resumed(number)))
+            else:
+                del self._pids[number], self._numbers[pid]
+                self._tell(encode(Ended(number, os.waitstatus_to_exitcode(status))))
+
+    def _tell(self, line: bytes) -> None:
+        # A supervisor that is gone is noticed where its words are read.
+        with contextlib.suppress(OSError):
+            self._channel.sendall(line)
+
+    def _kill_all(self) -> None:
+        signal.set_wakeup_fd(-1)
+        for pid in list(self._numbers):
+            os.kill(pid, signal.SIGKILL)
+        for pid in list(self._numbers):
+            os.waitpid(pid, 0)
+
+
+def _name_process(name: str) -> None:
+    """What `ps` and `top` show, where the system lets a process say so without more ado."""
+    with contextlib.suppress(OSError), open("/proc/self/comm", "w") as file:
+        file.write(name)
+
+
+def _end_with_parent() -> None:
+    """Ask the kernel to kill this process with the fork server, should that be killed itself. Linux only."""
+    if sys.platform == "linux":
+        import ctypes
+
+        set_death_signal = 1
+        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL, 0, 0, 0)
+
+
+class ForkServer:
+    """The supervisor's side of it, on an event loop."""
+
+    def __init__(self, pid: int, sock: socket.socket) -> None:
+        self.pid = pid
+        # Sent on past the event loop: only so can descriptors travel. The fork server always reads soon.
+        sock.settimeout(10)
+        self._socket = sock
+        self._gone = asyncio.Event()
+
+    def fork(self, message: Fork, control: socket.socket, http: socket.socket) -> None:
+        """Have a member made; its process id comes with Forked, its end with Ended.
+
+        Raises:
+            ClusterError: the fork server is gone.
+        """
+        try:
+            socket.send_fds(self._socket, [encode(message)], [control.fileno(), http.fileno()])
+        except OSError as error:
+            raise ClusterError(f"The process that makes members is gone ({error}): start the cluster anew.") from None
+
+    def signal(self, number: int, signal_number: int) -> None:
+        """Send a signal to a member, if it is still there."""
+        # One that is gone has killed its members, or the system does.
+        with contextlib.suppress(OSError):
+            self._socket.sendall(encode(Signal(number, signal_number)))
+
+    async def follow(self, on_report: Callable[[Report], None]) -> None:
+        """Pass on what it reports; returns when it is gone."""
+        # A duplicate, so that closing one does not close the other under it.
+        channel = await Channel.open(self._socket.dup())
+        try:
+            while True:
+                on_report(await channel.receive(Report))
+        except ChannelClosed:
+            self._gone.set()
+        finally:
+            await channel.close()
+
+    async def close(self, *, timeout_s: float) -> None:
+        """Let it kill what is left and end."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._gone.wait()
+        except TimeoutError:
+            os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        self._socket.close()

@@ -1,0 +1,208 @@
+"""Starts a supervisor from a user's process, follows it until the cluster is ready, and speaks to one that runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import IO
+
+from taskfan.cluster.channel import BlockingChannel, ChannelClosed
+from taskfan.cluster.config import ClusterConfig
+from taskfan.cluster.errors import LAST_LINES, ClusterError
+from taskfan.cluster.messages import ClusterStatus, Command, Launch, Problem, Progress, Release, Verb
+from taskfan.cluster.state_directory import StateDirectory, running_clusters
+
+# Beyond the supervisor's own limits, which come with a reason.
+PATIENCE_S = 15.0
+END_TIMEOUT_S = 15.0
+COMMAND_TIMEOUT_S = 120.0
+
+
+class Launched:
+    """A supervisor this process started. It ends with this process, unless `release` is called."""
+
+    def __init__(self, process: subprocess.Popen[bytes], channel: BlockingChannel, errors: IO[bytes]) -> None:
+        self._process = process
+        self._channel = channel
+        self._errors = errors
+        self._owner_pid = os.getpid()
+
+    @classmethod
+    def start(cls, config: ClusterConfig, directory: str | None) -> Launched:
+        """Start a supervisor.
+
+        Args:
+            directory: where a named cluster keeps its things; None is a directory of its own.
+        """
+        ours, theirs = socket.socketpair()
+        errors = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the supervisor's start.
+        # -P: what lies in the directory a user happens to be in is no part of this.
+        command = [sys.executable, "-P", "-m", "taskfan.cluster.supervisor", config.name, str(theirs.fileno())]
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                pass_fds=[theirs.fileno()],
+                # Its own session: a Ctrl-C in the terminal is for the program there to decide on.
+                start_new_session=True,
+                env={**os.environ, **_ENVIRONMENT},
+            )
+        except BaseException:
+            ours.close()
+            errors.close()
+            raise
+        finally:
+            theirs.close()
+        launched = cls(process, BlockingChannel(ours), errors)
+        try:
+            launched._channel.send(Launch(config, directory, os.getpid()))
+        except ChannelClosed:
+            # It ended at once; `wait_until_ready` says why.
+            pass
+        except BaseException:
+            launched.stop()
+            raise
+        return launched
+
+    def wait_until_ready(self, timeout_s: float, on_progress: Callable[[Progress], None] | None = None) -> ClusterStatus:
+        """Follow the start.
+
+        Raises:
+            ClusterError: it failed; nothing of it is left.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        try:
+            while True:
+                match self._receive(deadline_s):
+                    case Progress() as progress:
+                        if on_progress is not None:
+                            on_progress(progress)
+                    case ClusterStatus() as status:
+                        return status
+                    case Problem() as problem:
+                        raise error_of(problem)
+        except BaseException:
+            # An interrupt too: the start is undone before anybody else has a say.
+            self.stop()
+            raise
+
+    def _receive(self, deadline_s: float) -> Progress | ClusterStatus | Problem:
+        try:
+            message: Progress | ClusterStatus | Problem = self._channel.receive(
+                Progress | ClusterStatus | Problem, timeout_s=max(deadline_s - time.monotonic(), 0)
+            )
+        except ChannelClosed:
+            self._errors.seek(0)
+            lines = self._errors.read().decode(errors="replace").splitlines()[-LAST_LINES:]
+            raise ClusterError("The supervisor ended while it started.", last_lines=lines) from None
+        except TimeoutError:
+            raise ClusterError("The supervisor does not answer: the machine may be too busy. Try again.") from None
+        return message
+
+    def release(self) -> None:
+        """Let the cluster outlive this process."""
+        self._channel.send(Release())
+        self._close()
+        # It is nobody's child from now on that anybody would wait for.
+        self._process.returncode = 0
+
+    def stop(self) -> None:
+        """End the cluster and wait until it is gone. Twice is fine."""
+        if os.getpid() != self._owner_pid:
+            # A fork of the owner: the cluster is not its own.
+            return
+        self._close()
+        try:
+            self._process.wait(END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            # The fork server then kills the members.
+            self._process.kill()
+            self._process.wait(END_TIMEOUT_S)
+
+    def _close(self) -> None:
+        self._channel.close()
+        self._errors.close()
+
+    @property
+    def supervisor_pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+
+# One arena for the heap of a member: each thread of gRPC would make one of its own.
+_ENVIRONMENT = {"MALLOC_ARENA_MAX": "1"}
+
+
+class Control:
+    """A connection to a supervisor that runs."""
+
+    def __init__(self, channel: BlockingChannel) -> None:
+        self._channel = channel
+
+    @classmethod
+    def find(cls, name: str) -> Control | None:
+        """Reach the supervisor of a named cluster; None when it does not run."""
+        running = StateDirectory.named(name).running()
+        return None if running is None else cls.connect_to(running.socket)
+
+    @classmethod
+    def connect(cls, name: str) -> Control:
+        """Reach the supervisor of a named cluster. Raises ClusterError when it does not run."""
+        control = cls.find(name)
+        if control is None:
+            others = running_clusters()
+            hint = f"running: {', '.join(others)}" if others else "start one with `taskfan up`"
+            raise ClusterError(f"Cluster [{name}] does not run ({hint}).")
+        return control
+
+    @classmethod
+    def connect_to(cls, path: str) -> Control | None:
+        """Reach a supervisor by its socket; None when nobody listens."""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.settimeout(5)
+        try:
+            sock.connect(path)
+        except OSError:
+            sock.close()
+            return None
+        return cls(BlockingChannel(sock))
+
+    def ask(self, verb: Verb, node: str = "", *, timeout_s: float = COMMAND_TIMEOUT_S) -> ClusterStatus:
+        """Have something done, and return how the cluster then is. Raises ClusterError."""
+        try:
+            self._channel.send(Command(verb, node))
+            answer = self._channel.receive(ClusterStatus | Problem, timeout_s=timeout_s)
+        except ChannelClosed:
+            raise ClusterError("The supervisor ended: start the cluster anew with `taskfan up`.") from None
+        except TimeoutError:
+            raise ClusterError(f"The supervisor gave no answer to [{verb}] within {timeout_s:g} s.") from None
+        if isinstance(answer, Problem):
+            raise error_of(answer)
+        status: ClusterStatus = answer
+        return status
+
+    def down(self) -> None:
+        """End the cluster; returns when it is gone. Raises ClusterError."""
+        with contextlib.suppress(ChannelClosed):
+            self._channel.send(Command("down"))
+            try:
+                self._channel.receive(ClusterStatus | Problem, timeout_s=END_TIMEOUT_S)
+            except TimeoutError:
+                raise ClusterError(f"The cluster did not end within {END_TIMEOUT_S:g} s.") from None
+
+    def close(self) -> None:
+        """Let go. Twice is fine."""
+        self._channel.close()
+
+
+def error_of(problem: Problem) -> ClusterError:
+    """The error that travelled as this message."""
+    return ClusterError(problem.message, log=problem.log, last_lines=problem.last_lines)

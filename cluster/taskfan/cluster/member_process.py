@@ -1,0 +1,245 @@
+"""The supervisor's view of one member: its process, its ports, and how far it has come."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import signal
+import socket
+from collections.abc import Callable
+from typing import Literal
+
+from taskfan.cluster.channel import Channel, ChannelClosed
+from taskfan.cluster.config import NodeConfig
+from taskfan.cluster.errors import ClusterError
+from taskfan.cluster.fork_server import ForkServer
+from taskfan.cluster.messages import (
+    Applied,
+    Bound,
+    CannotStart,
+    Ended,
+    Fork,
+    Forked,
+    MemberSpec,
+    NodeState,
+    NodeStatus,
+    Paused,
+    Report,
+    Resumed,
+)
+from taskfan.cluster.ports import bind, cannot_bind
+from taskfan.cluster.state_directory import NodeRecord, StateDirectory, last_lines
+from taskfan.node.cluster_state import DiscoveryNode
+from taskfan.node.ids import node_id_from_bytes
+
+
+class MemberProcess:
+    """One member, through all its processes: it keeps its id and its ports.
+
+    `reason` says why it ended, when nobody asked it to.
+    """
+
+    def __init__(self, config: NodeConfig, record: NodeRecord, directory: StateDirectory) -> None:
+        self.config = config
+        self.record = record
+        self._phase: Literal["starting", "running", "stopped", "ended"] = "stopped"
+        self.is_paused = False
+        self.pid = 0
+        self.reason = ""
+        self.applied_version = 0
+        self.log = str(directory.log_of(config.name))
+        self.ephemeral_id = ""
+        self.number = -1
+        self._channel: Channel | None = None
+        self._reader: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._refusal: CannotStart | None = None
+        self._is_bound = False
+        self._changed = asyncio.Condition()
+        self._http: socket.socket | None = None
+
+    # ------------------------------------------------------------------ what it is
+
+    @property
+    def has_process(self) -> bool:
+        """Whether one was made that has not ended."""
+        return self._phase in ("starting", "running")
+
+    @property
+    def state(self) -> NodeState:
+        """What it does now."""
+        return "paused" if self.is_paused else self._phase
+
+    @property
+    def is_member(self) -> bool:
+        """Whether it is part of the cluster: it serves, or would if it were not paused."""
+        return self._phase == "running"
+
+    @property
+    def url(self) -> str:
+        return f"http://{_address(self.config.host, self.record.http_port)}"
+
+    def discovery_node(self) -> DiscoveryNode:
+        """How the others are to know it."""
+        host = self.config.host
+        return DiscoveryNode(
+            id=self.record.id,
+            name=self.config.name,
+            ephemeral_id=self.ephemeral_id,
+            host=host,
+            transport_address=_address(host, self.record.transport_port),
+            http_address=_address(host, self.record.http_port),
+            roles=self.config.roles,
+            attributes=self.config.attributes,
+        )
+
+    def status(self, manager_id: str | None) -> NodeStatus:
+        """For whoever asks."""
+        node = self.discovery_node()
+        return NodeStatus(
+            name=node.name,
+            id=node.id,
+            state=self.state,
+            pid=self.pid,
+            url=self.url,
+            transport_address=node.transport_address,
+            roles=list(node.roles),
+            is_manager=node.id == manager_id,
+            log=self.log,
+            reason=self.reason,
+        )
+
+    # ------------------------------------------------------------------ starting
+
+    def take_http_port(self) -> None:
+        """Take the port before there is a process, so that it cannot be somebody else's by then.
+
+        Raises:
+            ClusterError: the port is taken.
+        """
+        self._http = bind(self.config.host, self.record.http_port or self.config.http_port)
+        self.record.http_port = self._http.getsockname()[1]
+
+    async def start(self, number: int, fork_server: ForkServer, cluster_name: str) -> None:
+        """Have a process made, and tell it what to be."""
+        assert self._http is not None, "its port is taken first"
+        ours, theirs = socket.socketpair()
+        self.number, self._phase, self.pid, self.reason = number, "starting", 0, ""
+        self.applied_version, self._is_bound, self._refusal = 0, False, None
+        self.ephemeral_id = node_id_from_bytes(os.urandom(16))
+        try:
+            fork_server.fork(Fork(number, self.config.name, self.log), theirs, self._http)
+        finally:
+            theirs.close()
+            # Were it kept, clients of a killed member would wait instead of being refused.
+            self.release_http_port()
+        self._channel = await Channel.open(ours)
+        self._reader = asyncio.create_task(self._read(self._channel))
+        port = self.record.transport_port or self.config.transport_port
+        self._channel.send(MemberSpec(cluster_name, self.config, self.record.id, self.ephemeral_id, port))
+
+    def release_http_port(self) -> None:
+        """Let go of a port that was taken. Twice is fine."""
+        if self._http is not None:
+            self._http.close()
+            self._http = None
+
+    async def _read(self, channel: Channel) -> None:
+        with contextlib.suppress(ChannelClosed):
+            while True:
+                match await channel.receive(Bound | Applied | CannotStart):
+                    case Bound(port):
+                        self.record.transport_port, self._is_bound = port, True
+                    case Applied(version):
+                        self.applied_version = version
+                    case CannotStart() as refusal:
+                        self._refusal = refusal
+                await self._tell()
+
+    async def _tell(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def bound(self) -> None:
+        """Wait until it has its transport port. The caller bounds the wait. Raises ClusterError when it ends."""
+        await self.until(lambda member: member._is_bound or not member.has_process)
+        if not self._is_bound:
+            raise self.failure()
+
+    def serves(self) -> None:
+        """It has become a part of the cluster."""
+        self._phase = "running"
+
+    async def applied(self, version: int) -> None:
+        """Wait until it holds that cluster state, is paused, or ends. The caller bounds the wait."""
+        await self.until(lambda member: member.applied_version >= version or member.state != "running")
+
+    async def failed(self) -> None:
+        """Wait until it ends, and raise ClusterError. The caller bounds the wait."""
+        await self.gone()
+        raise self.failure()
+
+    def failure(self) -> ClusterError:
+        """Why it has no process."""
+        if self._refusal is not None and self._refusal.port:
+            return cannot_bind(self.config.host, self._refusal.port, OSError(errno.EADDRINUSE, self._refusal.reason))
+        return ClusterError(
+            f"Node [{self.config.name}] {self.reason or 'has no process'}.",
+            log=self.log,
+            last_lines=last_lines(self.log),
+        )
+
+    # ------------------------------------------------------------------ running and ending
+
+    def send_line(self, line: bytes) -> None:
+        """Send it an encoded message."""
+        if self._channel is not None and self.has_process:
+            self._channel.send_line(line)
+
+    def signal(self, fork_server: ForkServer, signal_number: int) -> None:
+        """Send its process a signal."""
+        fork_server.signal(self.number, signal_number)
+
+    def reported(self, report: Report, *, asked: bool) -> None:
+        """Take over what the fork server says of its process. `asked`: its end was wanted."""
+        match report:
+            case Forked(_, pid):
+                self.pid = pid
+            case Paused():
+                self.is_paused = True
+            case Resumed():
+                self.is_paused = False
+            case Ended(_, status):
+                self.pid, self.is_paused = 0, False
+                self._phase, self.reason = ("stopped", "") if asked else ("ended", _describe(status))
+
+    async def settle(self) -> None:
+        """After a report: let those know who wait for it."""
+        if not self.has_process and self._channel is not None:
+            # What it said at last is still to be read; the end of its socket follows.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await self._reader
+            channel, self._channel = self._channel, None
+            await channel.close()
+        await self._tell()
+
+    async def until(self, condition: Callable[[MemberProcess], bool]) -> None:
+        """Wait for something that reports change. The caller bounds the wait."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: condition(self))
+
+    async def gone(self) -> None:
+        """Wait until it has no process. The caller bounds the wait."""
+        await self.until(lambda member: not member.has_process)
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _describe(status: int) -> str:
+    if status < 0:
+        return f"was ended by {signal.Signals(-status).name}"
+    return f"ended with exit status {status}"

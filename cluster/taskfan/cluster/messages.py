@@ -1,0 +1,178 @@
+"""What supervisor, fork server, members, command line and Python say to one another."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from taskfan.cluster.config import ClusterConfig, NodeConfig
+from taskfan.node.cluster_state import ClusterState
+
+# Raised with every change that an older side would misread.
+PROTOCOL_VERSION = 1
+
+
+class Problem(msgspec.Struct, tag="problem"):
+    """A ClusterError on its way."""
+
+    message: str
+    log: str | None = None
+    last_lines: list[str] = []
+    exit_status: int = 1
+
+
+# ---------------------------------------------------------------------- whoever starts a cluster, and its supervisor
+
+
+class Launch(msgspec.Struct, tag="launch"):
+    """The first message to a supervisor. It ends with whoever sent this, until it is released."""
+
+    config: ClusterConfig
+    # None is a directory of its own, removed at the end.
+    directory: str | None
+    owner_pid: int
+    version: int = PROTOCOL_VERSION
+
+
+class Release(msgspec.Struct, tag="release"):
+    """The supervisor is to outlive whoever started it."""
+
+
+class Progress(msgspec.Struct, tag="progress"):
+    """How far the start is."""
+
+    step: Literal["loaded", "bound", "serving", "ready"]
+
+
+# ---------------------------------------------------------------------- command line or Python, and the supervisor
+
+NodeState = Literal["starting", "running", "paused", "stopped", "ended"]
+Verb = Literal["status", "ready", "down", "start", "stop", "restart", "kill", "pause", "resume"]
+
+
+class Command(msgspec.Struct, tag="command"):
+    """One order; answered by a ClusterStatus or a Problem when it is done. `down` is answered by the end of the
+    connection, which is the end of the supervisor.
+    """
+
+    verb: Verb
+    # Name or id of a node, for the verbs that mean one.
+    node: str = ""
+    version: int = PROTOCOL_VERSION
+
+
+class NodeStatus(msgspec.Struct):
+    """One node as the supervisor sees it. `pid` is 0 when there is no process."""
+
+    name: str
+    id: str
+    state: NodeState
+    pid: int
+    url: str
+    transport_address: str
+    roles: list[str]
+    is_manager: bool
+    log: str
+    # Why there is no process, when that was not asked for.
+    reason: str = ""
+
+
+class ClusterStatus(msgspec.Struct, tag="status"):
+    """The cluster as the supervisor sees it."""
+
+    name: str
+    cluster_uuid: str
+    supervisor_pid: int
+    directory: str
+    # Whether the directory goes when the cluster does.
+    temporary: bool
+    # Version of the cluster state that was published last.
+    version: int
+    nodes: list[NodeStatus]
+    # Seconds from the start of the supervisor until the cluster was ready.
+    started_in_s: float = 0.0
+
+
+# ---------------------------------------------------------------------- supervisor and fork server
+
+
+class Fork(msgspec.Struct, tag="fork"):
+    """Make a member. Its control socket and its HTTP socket travel with this message."""
+
+    number: int
+    name: str
+    log: str
+
+
+class Signal(msgspec.Struct, tag="signal"):
+    """Send a signal to a member, if it is still there."""
+
+    number: int
+    signal: int
+
+
+class Forked(msgspec.Struct, tag="forked"):
+    """A member has its process."""
+
+    number: int
+    pid: int
+
+
+class Ended(msgspec.Struct, tag="ended"):
+    """A member has ended: exit status, or the negative number of the signal that ended it."""
+
+    number: int
+    status: int
+
+
+class Paused(msgspec.Struct, tag="paused"):
+    """A member stands still, by SIGSTOP."""
+
+    number: int
+
+
+class Resumed(msgspec.Struct, tag="resumed"):
+    """A member goes on, by SIGCONT."""
+
+    number: int
+
+
+Report = Forked | Paused | Resumed | Ended
+
+# ---------------------------------------------------------------------- supervisor and member
+
+
+class MemberSpec(msgspec.Struct, tag="member"):
+    """What a member is to be. The first message to it."""
+
+    cluster_name: str
+    node: NodeConfig
+    node_id: str
+    ephemeral_id: str
+    transport_port: int
+
+
+class Publish(msgspec.Struct, tag="publish"):
+    """A cluster state. A member serves from the first one on."""
+
+    state: ClusterState
+
+
+class Bound(msgspec.Struct, tag="bound"):
+    """The transport port of the member."""
+
+    transport_port: int
+
+
+class Applied(msgspec.Struct, tag="applied"):
+    """The member holds this version, and answers on its ports."""
+
+    version: int
+
+
+class CannotStart(msgspec.Struct, tag="cannot_start"):
+    """The member ends now, for this reason. `port` is one it could not have, or 0."""
+
+    reason: str
+    port: int = 0

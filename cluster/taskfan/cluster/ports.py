@@ -1,0 +1,95 @@
+"""Ports: taking one, and who has it when it is taken."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import glob
+import os
+import socket
+import subprocess
+
+from taskfan.cluster.errors import ClusterError
+
+_LISTENING = "0A"
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket bound to a port, 0 for any; not listening yet, so nobody can connect.
+
+    Raises:
+        ClusterError: the port is taken (and by whom), or cannot be had.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise ClusterError(f"network.host [{host}] is no address of this machine: {error.strerror}.") from None
+    sock = socket.socket(family, kind, protocol)
+    # A port whose connections are winding down is free; one that somebody listens on is not.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind(address)
+        # A socket that is bound but does not listen keeps nobody off the port: two starts at once would both have it.
+        sock.listen(1024)
+    except OSError as error:
+        sock.close()
+        raise cannot_bind(host, port, error) from None
+    return sock
+
+
+def cannot_bind(host: str, port: int, error: OSError) -> ClusterError:
+    """The error for a port that could not be had."""
+    if error.errno == errno.EACCES:
+        return ClusterError(f"Port {port} is for the administrator only: choose one from 1024 on.")
+    if error.errno != errno.EADDRINUSE:
+        return ClusterError(f"Cannot listen on {host}:{port}: {error.strerror}.")
+    return ClusterError(
+        f"Port {port} is taken{_by(holder_of(port))}: stop that, or choose other ports with --port-offset 100 "
+        "or --any-port."
+    )
+
+
+def _by(holder: tuple[int, str] | None) -> str:
+    return "" if holder is None else f" by process {holder[0]} ({holder[1]})"
+
+
+def holder_of(port: int) -> tuple[int, str] | None:
+    """Process id and command of who listens on a port, if the system tells."""
+    return _holder_by_proc(port) if os.path.isdir("/proc/net") else _holder_by_lsof(port)
+
+
+def _holder_by_proc(port: int) -> tuple[int, str] | None:
+    inodes = {f"socket:[{inode}]" for table in ("tcp", "tcp6") for inode in _inodes(f"/proc/net/{table}", port)}
+    if not inodes:
+        return None
+    for link in sorted(glob.glob("/proc/[0-9]*/fd/*")):
+        # Processes end while one looks, and not all may be looked into.
+        with contextlib.suppress(OSError):
+            if os.readlink(link) in inodes:
+                pid = int(link.split("/")[2])
+                return pid, _command(pid)
+    return None
+
+
+def _inodes(table: str, port: int) -> list[str]:
+    with contextlib.suppress(OSError), open(table) as file:
+        rows = [line.split() for line in file.readlines()[1:]]
+        return [row[9] for row in rows if row[3] == _LISTENING and int(row[1].rpartition(":")[2], 16) == port]
+    return []
+
+
+def _command(pid: int) -> str:
+    with open(f"/proc/{pid}/cmdline", "rb") as file:
+        words = file.read().split(b"\0")
+    command = " ".join(word.decode(errors="replace") for word in words if word)
+    return command if len(command) <= 100 else f"{command[:97]}…"
+
+
+def _holder_by_lsof(port: int) -> tuple[int, str] | None:
+    asked = ["lsof", "-nP", f"-iTCP:{port}", "-sTCP:LISTEN", "-Fpc"]
+    try:
+        answer = subprocess.run(asked, capture_output=True, text=True, timeout=5, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    fields = {line[0]: line[1:] for line in reversed(answer.splitlines()) if line}
+    return (int(fields["p"]), fields.get("c", "?")) if "p" in fields else None

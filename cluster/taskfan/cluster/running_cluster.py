@@ -1,0 +1,317 @@
+"""One cluster as its supervisor has it: members start, stop, pause and end, and all learn who is there."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from typing import Any
+
+from taskfan.cluster.channel import encode
+from taskfan.cluster.config import ClusterConfig
+from taskfan.cluster.errors import ClusterError
+from taskfan.cluster.fork_server import ForkServer
+from taskfan.cluster.member_process import MemberProcess
+from taskfan.cluster.membership import first_state, next_state
+from taskfan.cluster.messages import ClusterStatus, Ended, Progress, Publish, Report
+from taskfan.cluster.readiness import NotReady, check_list, check_roots
+from taskfan.cluster.state_directory import ClusterRecord, NodeRecord, StateDirectory
+from taskfan.node.cluster_state import ClusterState
+from taskfan.node.ids import node_id_from_bytes
+
+# A start is measured in tenths of a second; this is for machines that do much else.
+START_TIMEOUT_S, START_TIMEOUT_PER_NODE_S = 30.0, 0.3
+# How long a member may take to end by itself before it is killed.
+STOP_TIMEOUT_S = 4.0
+# A signal reaches a process in microseconds.
+SIGNAL_TIMEOUT_S = 10.0
+
+
+class RunningCluster:
+    """The members and the cluster state they are to hold.
+
+    Changes that are asked for happen one after the other. What is not asked for, such as the end of a member,
+    counts at once.
+    """
+
+    def __init__(self, config: ClusterConfig, directory: StateDirectory, fork_server: ForkServer) -> None:
+        self.config = config
+        self.directory = directory
+        self.started_in_s = 0.0
+        # Set when the fork server is gone, and with it all members.
+        self.lost = asyncio.Event()
+        self._fork_server = fork_server
+        self._record = directory.read_cluster() or ClusterRecord(_new_id(), {})
+        self.members = [MemberProcess(node, self._record_of(node.name), directory) for node in config.nodes]
+        self._state: ClusterState | None = None
+        self._changes = asyncio.Lock()
+        self._numbers = itertools.count(1)
+        self._by_number: dict[int, MemberProcess] = {}
+        # Members whose end was asked for, by number.
+        self._asked: dict[int, MemberProcess] = {}
+        self._tasks: dict[asyncio.Task[Any], None] = {}
+
+    def _record_of(self, name: str) -> NodeRecord:
+        # Ports are kept for as long as the cluster runs, the id for good.
+        known = self._record.nodes.get(name)
+        record = self._record.nodes[name] = NodeRecord(_new_id() if known is None else known.id)
+        return record
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks[task] = None
+        task.add_done_callback(lambda task: self._tasks.pop(task))
+
+    # ------------------------------------------------------------------ as a whole
+
+    async def start(self, on_progress: Callable[[Progress], None], began_s: float) -> None:
+        """Start every member and return when the cluster is ready.
+
+        Args:
+            began_s: monotonic time at which the start counts as begun.
+
+        Raises:
+            ClusterError: a port is taken, a member ended, or something took too long.
+        """
+        self._spawn(self._follow_fork_server())
+        async with self._changes, self._limit("The start", self._start_timeout_s()):
+            for member in self.members:
+                member.take_http_port()
+            await self._bring_up(self.members, on_progress)
+            await self._check_ready(self.members)
+        self.started_in_s = time.monotonic() - began_s
+        on_progress(Progress("ready"))
+
+    async def stop(self) -> None:
+        """Stop all members: by themselves if they can in time, else by force. Returns when no process is left."""
+        for member in self.members:
+            member.release_http_port()
+            if member.has_process:
+                self._end(member, signal.SIGKILL if member.is_paused else signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await all_of(member.gone() for member in self.members)
+        await self._fork_server.close(timeout_s=STOP_TIMEOUT_S)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def check_ready(self) -> None:
+        """Return when every member that runs answers over its own ports. Raises ClusterError."""
+        async with self._changes, self._limit("The cluster's answer", self._start_timeout_s()):
+            running = [member for member in self.members if member.state == "running"]
+            await self._agreed()
+            await self._check_ready(running)
+
+    def status(self) -> ClusterStatus:
+        """What is known now, without asking anybody."""
+        state = self._state
+        return ClusterStatus(
+            name=self.config.name,
+            cluster_uuid=self._record.cluster_uuid,
+            supervisor_pid=os.getpid(),
+            directory=str(self.directory.path),
+            temporary=self.directory.temporary,
+            version=0 if state is None else state.version,
+            started_in_s=self.started_in_s,
+            nodes=[member.status(None if state is None else state.manager_id) for member in self.members],
+        )
+
+    # ------------------------------------------------------------------ one node
+
+    def find(self, name: str) -> MemberProcess:
+        """The member of that name or id. Raises ClusterError."""
+        for member in self.members:
+            if name in (member.config.name, member.record.id):
+                return member
+        names = ", ".join(member.config.name for member in self.members[:10])
+        raise ClusterError(f"No node is named [{name}]: there are {names}{' …' if len(self.members) > 10 else ''}.")
+
+    async def start_node(self, member: MemberProcess) -> None:
+        """Start a node that does not run, under its old id and ports, and return when the cluster is ready with it.
+
+        Raises:
+            ClusterError: it did not start; it is left stopped.
+        """
+        async with self._changes:
+            await self._start_node(member)
+
+    async def stop_node(self, member: MemberProcess) -> None:
+        """Let a node end by itself, or end it when it does not in time; return when the others know."""
+        async with self._changes:
+            await self._stop_node(member)
+
+    async def restart_node(self, member: MemberProcess) -> None:
+        """Stop a node and start it again."""
+        async with self._changes:
+            await self._stop_node(member)
+            await self._start_node(member)
+
+    async def kill_node(self, member: MemberProcess) -> None:
+        """End a node as a crash would; return when the others know."""
+        async with self._changes, self._limit(f"The end of [{member.config.name}]", SIGNAL_TIMEOUT_S):
+            if member.has_process:
+                self._end(member, signal.SIGKILL)
+                await member.gone()
+                await self._agreed()
+
+    async def pause_node(self, member: MemberProcess) -> None:
+        """Make a node stand still: its ports stay open, and nothing answers there. Raises ClusterError."""
+        async with self._changes, self._limit(f"The pause of [{member.config.name}]", SIGNAL_TIMEOUT_S):
+            self._need_process(member, "paused")
+            member.signal(self._fork_server, signal.SIGSTOP)
+            await member.until(lambda member: member.is_paused or not member.has_process)
+
+    async def resume_node(self, member: MemberProcess) -> None:
+        """Let a paused node go on; return when it knows what it missed. Raises ClusterError."""
+        async with self._changes, self._limit(f"The resumption of [{member.config.name}]", SIGNAL_TIMEOUT_S):
+            self._need_process(member, "resumed")
+            member.signal(self._fork_server, signal.SIGCONT)
+            await member.until(lambda member: not member.is_paused or not member.has_process)
+            await self._agreed()
+
+    def _need_process(self, member: MemberProcess, done_to: str) -> None:
+        if not member.has_process:
+            name = member.config.name
+            raise ClusterError(f"Node [{name}] does not run, so it cannot be {done_to}: `taskfan start {name}` first.")
+
+    async def _start_node(self, member: MemberProcess) -> None:
+        if member.has_process:
+            return
+        async with self._limit(f"The start of [{member.config.name}]", self._start_timeout_s()):
+            try:
+                member.take_http_port()
+                await self._bring_up([member], lambda _: None)
+                await self._check_ready([member])
+            except BaseException:
+                member.release_http_port()
+                if member.has_process:
+                    self._end(member, signal.SIGKILL)
+                raise
+
+    async def _stop_node(self, member: MemberProcess) -> None:
+        if not member.has_process:
+            return
+        async with self._limit(f"The stop of [{member.config.name}]", STOP_TIMEOUT_S + SIGNAL_TIMEOUT_S):
+            self._end(member, signal.SIGTERM)
+            # One that stands still could not end by itself.
+            member.signal(self._fork_server, signal.SIGCONT)
+            try:
+                async with asyncio.timeout(STOP_TIMEOUT_S):
+                    await member.gone()
+            except TimeoutError:
+                self._end(member, signal.SIGKILL)
+                await member.gone()
+            await self._agreed()
+
+    # ------------------------------------------------------------------ how it is done
+
+    def _start_timeout_s(self) -> float:
+        return START_TIMEOUT_S + START_TIMEOUT_PER_NODE_S * len(self.members)
+
+    async def _bring_up(self, members: Sequence[MemberProcess], on_progress: Callable[[Progress], None]) -> None:
+        """From ports that were taken to members that serve."""
+        for member in members:
+            number = next(self._numbers)
+            self._by_number[number] = member
+            await member.start(number, self._fork_server, self.config.name)
+        await all_of(member.bound() for member in members)
+        on_progress(Progress("bound"))
+        joined = [member.discovery_node() for member in members]
+        if self._state is None:
+            self._state = first_state(self.config.name, self._record.cluster_uuid, joined)
+        else:
+            self._state = next_state(self._state, joined=joined)
+        self.directory.write_cluster(self._record)
+        # From here on its end is the end of a part of the cluster.
+        for member in members:
+            member.serves()
+        self._publish()
+        await self._agreed()
+        if ended := [member for member in members if not member.has_process]:
+            raise ended[0].failure()
+        on_progress(Progress("serving"))
+
+    def _publish(self) -> None:
+        assert self._state is not None
+        line = encode(Publish(self._state))
+        for member in self.members:
+            if self._state.get(member.record.id) is not None:
+                member.send_line(line)
+
+    async def _agreed(self) -> None:
+        """Wait until every member that can holds the newest state. The caller bounds the wait."""
+        assert self._state is not None
+        version = self._state.version
+        await all_of(member.applied(version) for member in self.members if member.state == "running")
+
+    async def _check_ready(self, started: Sequence[MemberProcess]) -> None:
+        """Each of these answers on its HTTP port, and a list through one member shows that each does on its other."""
+        asked = next(iter([m for m in self.members if m.state == "running"] or started))
+        checks = [
+            check_roots([(m.config.host, m.record.http_port, m.config.name) for m in started], self.config.name),
+            check_list(asked.config.host, asked.record.http_port, [member.record.id for member in started]),
+        ]
+        try:
+            # One of them may end while it is waited for: that is the better reason.
+            await all_of(checks, unless=[member.failed() for member in started])
+        except NotReady as error:
+            log = str(self.directory.supervisor_log)
+            raise ClusterError(f"The cluster did not get ready: {error}.", log=log) from None
+
+    def _end(self, member: MemberProcess, signal_number: int) -> None:
+        self._asked[member.number] = member
+        member.signal(self._fork_server, signal_number)
+
+    async def _follow_fork_server(self) -> None:
+        await self._fork_server.follow(self._on_report)
+        self.lost.set()
+
+    def _on_report(self, report: Report) -> None:
+        member = self._by_number[report.number]
+        was_member = member.is_member
+        member.reported(report, asked=report.number in self._asked)
+        if isinstance(report, Ended):
+            del self._by_number[report.number]
+            self._asked.pop(report.number, None)
+            if was_member and self._state is not None:
+                # Not under the lock: who holds it may be waiting for just this.
+                self._state = next_state(self._state, left=[member.record.id])
+                self._publish()
+        self._spawn(member.settle())
+
+    @contextlib.asynccontextmanager
+    async def _limit(self, what: str, timeout_s: float) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(timeout_s):
+                yield
+        except TimeoutError:
+            late = [m.config.name for m in self.members if m.has_process and not self._holds_newest(m)]
+            who = f": no word from {', '.join(late[:5])}" if late else ""
+            log = str(self.directory.supervisor_log)
+            raise ClusterError(f"{what} took longer than {timeout_s:g} s{who}.", log=log) from None
+
+    def _holds_newest(self, member: MemberProcess) -> bool:
+        return self._state is not None and member.applied_version >= self._state.version
+
+
+async def all_of(work: Iterable[Awaitable[Any]], *, unless: Iterable[Awaitable[Any]] = ()) -> None:
+    """Wait for all of them. The first that fails ends the wait and the rest; so does the first of `unless`."""
+    everything = asyncio.gather(*work)
+    watchers = [asyncio.ensure_future(watcher) for watcher in unless]
+    try:
+        await asyncio.wait([everything, *watchers], return_when=asyncio.FIRST_COMPLETED)
+        for future in (*(watcher for watcher in watchers if watcher.done()), everything):
+            await future
+    finally:
+        for future in (everything, *watchers):
+            future.cancel()
+        await asyncio.gather(everything, *watchers, return_exceptions=True)
+
+
+def _new_id() -> str:
+    return node_id_from_bytes(os.urandom(16))

@@ -1,0 +1,257 @@
+"""What a cluster keeps on disk: node ids and ports, logs, and how to reach its supervisor."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from taskfan.cluster.errors import LAST_LINES, ClusterError
+
+# Unix socket addresses end at 104 bytes on macOS, 108 on Linux.
+MAX_SOCKET_PATH_BYTES = 100
+# A log beyond this is set aside when its node starts, so that two of them are all there ever is.
+MAX_LOG_BYTES = 16 << 20
+# After a supervisor was killed, its fork server holds the lock for as long as it takes to kill the members.
+LOCK_PATIENCE_S = 3.0
+
+Record = TypeVar("Record", bound=msgspec.Struct)
+
+
+class NodeRecord(msgspec.Struct):
+    """What of a node survives a restart."""
+
+    id: str
+    http_port: int = 0
+    transport_port: int = 0
+
+
+class ClusterRecord(msgspec.Struct):
+    """What of a cluster survives a restart."""
+
+    cluster_uuid: str
+    nodes: dict[str, NodeRecord]
+
+
+class RunRecord(msgspec.Struct):
+    """How to reach the supervisor that runs now."""
+
+    pid: int
+    socket: str
+
+
+def state_root() -> Path:
+    """Where named clusters live. XDG_STATE_HOME decides, then ~/.local/state."""
+    home = os.environ.get("XDG_STATE_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "state") / "taskfan"
+
+
+class StateDirectory:
+    """The directory of one cluster.
+
+    Every method that writes raises ClusterError when the disk does not let it.
+    """
+
+    def __init__(self, path: Path, *, temporary: bool = False) -> None:
+        self.path = path
+        self.temporary = temporary
+        self._lock: int | None = None
+
+    @classmethod
+    def named(cls, name: str) -> StateDirectory:
+        """The directory of a named cluster; it need not exist yet."""
+        return cls(state_root() / name)
+
+    @classmethod
+    def make_temporary(cls) -> StateDirectory:
+        """A new directory of its own, removed at the end of its cluster."""
+        try:
+            return cls(Path(tempfile.mkdtemp(prefix="taskfan-")), temporary=True)
+        except OSError as error:
+            raise _cannot_write(Path(tempfile.gettempdir()), error, "TMPDIR") from None
+
+    # ------------------------------------------------------------------ paths
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    def log_of(self, node_name: str) -> Path:
+        """The log of a node. Names were checked: they are safe as file names."""
+        return self.logs / f"{node_name}.log"
+
+    @property
+    def supervisor_log(self) -> Path:
+        return self.path / "supervisor.log"
+
+    @property
+    def socket_path(self) -> str:
+        """Where the supervisor listens: here, or if that is too long for a socket, in a short private place."""
+        here = str(self.path / "control.sock")
+        if len(os.fsencode(here)) <= MAX_SOCKET_PATH_BYTES:
+            return here
+        digest = hashlib.sha256(os.fsencode(here)).hexdigest()[:16]
+        return str(_short_directory() / f"{digest}.sock")
+
+    # ------------------------------------------------------------------ living in it
+
+    def prepare(self) -> None:
+        """Make the directory, readable by its owner only."""
+        with self._writing():
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path.chmod(0o700)
+            self.logs.mkdir(exist_ok=True)
+
+    def lock(self) -> None:
+        """Become the one supervisor of this directory, until this process and those it forks have ended.
+
+        The kernel lets go of the lock when they end, however they end: a stale one cannot be.
+
+        Raises:
+            ClusterError: another one lives.
+        """
+        with self._writing():
+            descriptor = os.open(self.path / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        deadline_s = time.monotonic() + LOCK_PATIENCE_S
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                running = self.running()
+                if (running is not None and _is_alive(running.pid)) or time.monotonic() > deadline_s:
+                    os.close(descriptor)
+                    raise self._already_runs(running) from None
+            time.sleep(0.01)
+        self._lock = descriptor
+        self.clean_run()
+
+    def _already_runs(self, running: RunRecord | None) -> ClusterError:
+        name = self.path.name
+        by = f" (supervisor: process {running.pid})" if running is not None else ""
+        return ClusterError(
+            f"Cluster [{name}] runs already{by}: stop it with `taskfan down --name {name}`, or choose another --name."
+        )
+
+    def unlock(self) -> None:
+        """In a forked process that is not to hold the lock."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def clean_run(self) -> None:
+        """Remove what only a running supervisor needs. Twice is fine."""
+        for path in (self.path / "supervisor.json", Path(self.socket_path)):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+    def remove_if_temporary(self) -> None:
+        """Remove a directory that was made for one cluster. Twice is fine."""
+        if self.temporary:
+            shutil.rmtree(self.path, ignore_errors=True)
+
+    # ------------------------------------------------------------------ records
+
+    def running(self) -> RunRecord | None:
+        """How to reach the supervisor, if one said so; it may have died since."""
+        return _read(self.path / "supervisor.json", RunRecord)
+
+    def write_running(self, record: RunRecord) -> None:
+        self._write("supervisor.json", record)
+
+    def read_cluster(self) -> ClusterRecord | None:
+        """What is known of earlier runs."""
+        return _read(self.path / "cluster.json", ClusterRecord)
+
+    def write_cluster(self, record: ClusterRecord) -> None:
+        self._write("cluster.json", record)
+
+    def _write(self, name: str, record: msgspec.Struct) -> None:
+        # Written beside and moved: a reader, or the next run, never sees half of it.
+        beside = self.path / f".{name}.new"
+        with self._writing():
+            beside.write_bytes(msgspec.json.format(msgspec.json.encode(record)))
+            beside.replace(self.path / name)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise _cannot_write(self.path, error, "TMPDIR" if self.temporary else "XDG_STATE_HOME") from None
+
+    # ------------------------------------------------------------------ logs
+
+    def open_log(self, path: Path) -> int:
+        """A descriptor that appends to a log; one that grew too long is set aside first."""
+        with self._writing():
+            if path.exists() and path.stat().st_size > MAX_LOG_BYTES:
+                path.replace(path.with_suffix(".log.1"))
+            return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+
+def running_clusters() -> list[str]:
+    """Names of the clusters whose supervisor lives."""
+    root = state_root()
+    names = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
+    records = [(name, StateDirectory(root / name).running()) for name in names]
+    return [name for name, record in records if record is not None and _is_alive(record.pid)]
+
+
+def last_lines(path: str | Path, count: int = LAST_LINES) -> list[str]:
+    """The end of a log; nothing when there is none."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(file.tell() - 300 * count, 0))
+            return file.read().decode(errors="replace").splitlines()[-count:]
+    except OSError:
+        return []
+
+
+def _read(path: Path, type: type[Record]) -> Record | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=type)
+    except (OSError, msgspec.DecodeError):
+        # Damaged is as good as gone: what it held is made anew.
+        return None
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _cannot_write(path: Path, error: OSError, variable: str) -> ClusterError:
+    return ClusterError(
+        f"Cannot write to the state directory {path}: {error.strerror}. Make room there, or set {variable} to a "
+        "directory that can be written."
+    )
+
+
+def _short_directory() -> Path:
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    path = Path(runtime) / "taskfan" if runtime else Path("/tmp") / f"taskfan-{os.getuid()}"
+    if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES - 24:
+        path = Path("/tmp") / f"taskfan-{os.getuid()}"
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = path.lstat()
+    # /tmp is everybody's: somebody else may have made that directory first.
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise ClusterError(f"{path} is not a private directory of yours: remove it, or set XDG_RUNTIME_DIR.")
+    return path

@@ -1,0 +1,229 @@
+"""The process that runs one cluster: `python -m taskfan.cluster.supervisor NAME FD`.
+
+It is executed, never forked from a user's process. FD is a socket to whoever starts it: the first message is Launch,
+and until Release the end of that socket, or of that process, is the end of the cluster. It imports everything, forks
+the fork server while it has one thread and no object of gRPC, and only then starts its own event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from taskfan.cluster.channel import MAX_LINE_BYTES, BlockingChannel, Channel, ChannelClosed
+from taskfan.cluster.errors import ClusterError
+from taskfan.cluster.fork_server import ForkServer, start_fork_server
+from taskfan.cluster.messages import PROTOCOL_VERSION, ClusterStatus, Command, Launch, Problem, Progress, Release
+from taskfan.cluster.running_cluster import RunningCluster
+from taskfan.cluster.state_directory import RunRecord, StateDirectory
+
+LAUNCH_TIMEOUT_S = 10.0
+# Links, clients and, while starting, two sockets for each member.
+WANTED_DESCRIPTORS = 65536
+
+
+def main() -> int:
+    """Run a cluster from its launch to its end. Returns the exit status."""
+    began_s = time.monotonic()
+    owner = socket.socket(fileno=int(sys.argv[2]))
+    channel = BlockingChannel(owner)
+    try:
+        launch = channel.receive(Launch, timeout_s=LAUNCH_TIMEOUT_S)
+    except (ChannelClosed, TimeoutError):
+        # Whoever started this is gone already.
+        return 1
+    try:
+        return _supervise(launch, owner, began_s)
+    except ClusterError as error:
+        problem = error
+    except Exception as error:
+        traceback.print_exc()
+        problem = ClusterError(f"A bug in the supervisor: {type(error).__name__}: {error}.")
+    with contextlib.suppress(ChannelClosed):
+        channel.send(_problem(problem))
+    return 1
+
+
+def _supervise(launch: Launch, owner: socket.socket, began_s: float) -> int:
+    # First of all, so that members find it done; a temporary directory is made after it, lest a kill leave it behind.
+    from taskfan.cluster.member import main as member_main
+    from taskfan.cluster.member import new_event_loop
+
+    directory = _take_directory(launch)
+    try:
+        _raise_descriptor_limit()
+        pid, sock = start_fork_server(directory, member_main, [owner])
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            return runner.run(_Supervisor(launch, directory).run(ForkServer(pid, sock), owner, began_s))
+    finally:
+        directory.clean_run()
+        directory.remove_if_temporary()
+
+
+def _take_directory(launch: Launch) -> StateDirectory:
+    directory = StateDirectory.make_temporary() if launch.directory is None else StateDirectory(Path(launch.directory))
+    directory.prepare()
+    directory.lock()
+    log = directory.open_log(directory.supervisor_log)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    return directory
+
+
+def _raise_descriptor_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = WANTED_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, WANTED_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+class _Supervisor:
+    """The part on the event loop: listens to the owner and to commands, and ends when it should."""
+
+    def __init__(self, launch: Launch, directory: StateDirectory) -> None:
+        self._launch = launch
+        self._directory = directory
+        self._stopping = asyncio.Event()
+        self._problem: ClusterError | None = None
+
+    async def run(self, fork_server: ForkServer, owner: socket.socket, began_s: float) -> int:
+        """From the first member to the last. Returns the exit status."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, self._stopping.set)
+        self._cluster = RunningCluster(self._launch.config, self._directory, fork_server)
+        self._owner = await Channel.open(owner)
+        work = [
+            asyncio.create_task(part) for part in (self._start(began_s), self._watch_owner(), self._watch_fork_server())
+        ]
+        await self._stopping.wait()
+        for task in work:
+            task.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
+        await self._cluster.stop()
+        if self._problem is not None:
+            self._owner.send(_problem(self._problem, log_stays=not self._directory.temporary))
+        await self._owner.close()
+        return 0 if self._problem is None else 1
+
+    async def _start(self, began_s: float) -> None:
+        try:
+            self._owner.send(Progress("loaded"))
+            await self._cluster.start(self._owner.send, began_s)
+            server = await asyncio.start_unix_server(self._serve, self._directory.socket_path, limit=MAX_LINE_BYTES)
+            self._directory.write_running(RunRecord(os.getpid(), self._directory.socket_path))
+            self._owner.send(self._cluster.status())
+        except ClusterError as error:
+            self._end_with(error)
+        except Exception as error:
+            traceback.print_exc()
+            self._end_with(ClusterError(f"A bug in the supervisor: {type(error).__name__}: {error}."))
+        else:
+            # Serves until it is cancelled, like all that runs here.
+            await server.serve_forever()
+
+    def _end_with(self, problem: ClusterError) -> None:
+        self._problem = problem
+        self._stopping.set()
+
+    async def _watch_fork_server(self) -> None:
+        await self._cluster.lost.wait()
+        self._end_with(ClusterError("The process that makes members was ended: start the cluster anew."))
+
+    # ------------------------------------------------------------------ the owner
+
+    async def _watch_owner(self) -> None:
+        """End the cluster with whoever started it, unless that says that it is to stay."""
+        with contextlib.suppress(ChannelClosed), _end_of_process(self._launch.owner_pid, self._stopping.set):
+            await self._owner.receive(Release)
+            return
+        self._stopping.set()
+
+    # ------------------------------------------------------------------ commands
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        channel = Channel(reader, writer)
+        try:
+            while True:
+                # Whoever connects may also wait: there are few, all of this user.
+                channel.send(await self._answer(await channel.receive(Command)))
+        except ChannelClosed:
+            pass
+        finally:
+            await channel.close()
+
+    async def _answer(self, command: Command) -> ClusterStatus | Problem:
+        try:
+            if command.version != PROTOCOL_VERSION:
+                raise ClusterError("The cluster was started by another version of taskfan: stop it with that one.")
+            await self._carry_out(command)
+        except ClusterError as error:
+            return _problem(error)
+        except Exception as error:
+            traceback.print_exc()
+            return _problem(ClusterError(f"A bug in the supervisor: {type(error).__name__}: {error}."))
+        return self._cluster.status()
+
+    async def _carry_out(self, command: Command) -> None:
+        cluster = self._cluster
+        match command.verb:
+            case "status":
+                return
+            case "ready":
+                await cluster.check_ready()
+            case "down":
+                self._stopping.set()
+                # Answered by the end of the connection, when all is gone.
+                await asyncio.get_running_loop().create_future()
+            case verb:
+                verbs = {
+                    "start": cluster.start_node,
+                    "stop": cluster.stop_node,
+                    "restart": cluster.restart_node,
+                    "kill": cluster.kill_node,
+                    "pause": cluster.pause_node,
+                    "resume": cluster.resume_node,
+                }
+                await verbs[verb](cluster.find(command.node))
+
+
+@contextlib.contextmanager
+def _end_of_process(pid: int, callback: Callable[[], None]) -> Iterator[None]:
+    """Within the block, call back when that process ends, where the system tells. Its socket tells as well, but for
+    one that was forked meanwhile and holds it too.
+    """
+    if not hasattr(os, "pidfd_open"):
+        yield
+        return
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        callback()
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    loop.add_reader(descriptor, callback)
+    try:
+        yield
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
+def _problem(error: ClusterError, *, log_stays: bool = True) -> Problem:
+    return Problem(error.message, error.log if log_stays else None, error.last_lines, error.exit_status)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
