@@ -1,0 +1,1 @@
+"""The REST front of a member: HTTP in, an action, HTTP out."""

@@ -1,0 +1,97 @@
+"""Handlers of `/_cat`: tables, as text or in a format."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from taskfan.coordinator.cluster_state_action import read_cluster_state
+from taskfan.coordinator.list_tasks import LIST_TASKS
+from taskfan.coordinator.nodes_info import NODES_INFO, NODES_STATS
+from taskfan.coordinator.rest.cat import CAT_PARAMETERS, Table, help_of, text_of, values_of
+from taskfan.coordinator.rest.cat_tables import (
+    MANAGER_COLUMNS,
+    NODE_COLUMNS,
+    manager_table,
+    node_table,
+    task_columns,
+    task_table,
+)
+from taskfan.coordinator.rest.formats import of_format, of_media_type
+from taskfan.coordinator.rest.messages import Answer, RestRequest
+from taskfan.coordinator.rest.parameters import Parameter, boolean, time_ms
+from taskfan.coordinator.rest.task_handlers import LIST_PARAMETERS, list_request
+from taskfan.node.node import Node
+from taskfan.v1 import actions_pb2 as pb
+
+CAT_TASKS_PARAMETERS = (*LIST_PARAMETERS, *CAT_PARAMETERS)
+CAT_NODES_PARAMETERS: tuple[Parameter, ...] = (
+    boolean("local"),
+    time_ms("cluster_manager_timeout"),
+    time_ms("cancel_after_time_interval"),
+    time_ms("timeout"),
+    time_ms("master_timeout"),
+    boolean("full_id"),
+    *CAT_PARAMETERS,
+)
+CAT_MANAGER_PARAMETERS: tuple[Parameter, ...] = (
+    boolean("local"),
+    time_ms("cluster_manager_timeout"),
+    time_ms("master_timeout"),
+    *CAT_PARAMETERS,
+)
+
+
+async def cat_tasks(node: Node, request: RestRequest) -> Answer:
+    """`GET /_cat/tasks`."""
+    answer = await node.execute(LIST_TASKS.name, list_request(request), headers=request.headers)
+    return _table(task_table(answer, node.cluster_state, detailed=request.parameters["detailed"]), request)
+
+
+async def cat_nodes(node: Node, request: RestRequest) -> Answer:
+    """`GET /_cat/nodes`."""
+    state = await read_cluster_state(node, headers=request.headers, local=request.parameters["local"])
+    infos = await _sections(node, request, NODES_INFO.name, ["process", "http"])
+    stats = await _sections(node, request, NODES_STATS.name, ["jvm", "os", "process"])
+    return _table(node_table(state, infos, stats, full_id=request.parameters["full_id"]), request)
+
+
+async def _sections(node: Node, request: RestRequest, action: str, metrics: list[str]) -> dict[str, dict[str, Any]]:
+    message = pb.NodesInfoRequest(metrics=metrics, timeout_millis=request.parameters["timeout"])
+    answer = await node.execute(action, message, headers=request.headers)
+    return {member.id: sections for member, sections in answer.nodes}
+
+
+async def cat_manager(node: Node, request: RestRequest) -> Answer:
+    """`GET /_cat/cluster_manager`, and by its old name `GET /_cat/master`."""
+    state = await read_cluster_state(node, headers=request.headers, local=request.parameters["local"])
+    return _table(manager_table(state), request)
+
+
+async def cat_tasks_help(node: Node, request: RestRequest) -> Answer:
+    """`GET /_cat/tasks?help`."""
+    return Answer([help_of(task_columns(detailed=False))], is_text=True)
+
+
+async def cat_nodes_help(node: Node, request: RestRequest) -> Answer:
+    """`GET /_cat/nodes?help`."""
+    return Answer([help_of(NODE_COLUMNS)], is_text=True)
+
+
+async def cat_manager_help(node: Node, request: RestRequest) -> Answer:
+    """`GET /_cat/cluster_manager?help`."""
+    return Answer([help_of(MANAGER_COLUMNS)], is_text=True)
+
+
+async def cat_list(node: Node, request: RestRequest) -> Answer:
+    """`GET /_cat`: which tables there are. Source: OpenSearch `RestCatAction`."""
+    return Answer([b"=^.^=\n/_cat/cluster_manager\n/_cat/nodes\n/_cat/tasks\n"], is_text=True)
+
+
+def _table(table: Table, request: RestRequest) -> Answer:
+    """Values when a format was asked for by name or Accept, else text. Source: `RestTable.buildResponse`."""
+    format = of_format(request.format) if request.format is not None else of_media_type(request.accept)
+    if format is None:
+        return Answer([text_of(table, request.parameters)], is_text=True)
+    return Answer([msgspec.json.encode(values_of(table, request.parameters))])

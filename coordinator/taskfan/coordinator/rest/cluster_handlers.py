@@ -1,0 +1,236 @@
+"""Handlers of `/`, `/_nodes` and `/_cluster`: what clients and people need around tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from taskfan.coordinator.cluster_health import CLUSTER_HEALTH
+from taskfan.coordinator.cluster_state_action import MAIN, read_cluster_state
+from taskfan.coordinator.grouping import node_failure_object
+from taskfan.coordinator.nodes_info import NODES_INFO
+from taskfan.coordinator.rest.errors import NotServed
+from taskfan.coordinator.rest.messages import Answer, RestRequest
+from taskfan.coordinator.rest.parameters import Parameter, boolean, comma_list, parse_time_ms, text, time_ms
+from taskfan.node.cluster_state import OPENSEARCH_VERSION, ClusterState, DiscoveryNode
+from taskfan.node.errors import IllegalArgument
+from taskfan.node.node import Node
+from taskfan.v1 import actions_pb2 as pb
+
+_encode = msgspec.json.Encoder().encode
+_TAGLINE = "The OpenSearch Project: https://opensearch.org/"
+# What OpenSearch reads as a section when it stands where node ids may stand.
+_METRICS = (
+    *("settings", "os", "process", "jvm", "thread_pool", "transport", "http", "plugins", "ingest", "aggregations"),
+    *("indices", "search_pipelines"),
+)
+_STATE_METRICS = ("nodes", "version", "cluster_manager_node", "master_node")
+_DEFAULT_HEALTH_TIMEOUT_MS = 30_000
+
+INDICES_OPTIONS: tuple[Parameter, ...] = (
+    text("expand_wildcards"),
+    boolean("ignore_unavailable"),
+    boolean("allow_no_indices", default=True),
+    boolean("ignore_throttled"),
+)
+NODES_PARAMETERS: tuple[Parameter, ...] = (
+    text("nodeId"),
+    text("metrics"),
+    Parameter("timeout", lambda value: parse_time_ms(value, "NodesInfoRequest.timeout")),
+    boolean("flat_settings", is_late=True),
+)
+
+
+def _health_status(value: str | None) -> str:
+    if value and value.lower() not in ("green", "yellow", "red"):
+        raise IllegalArgument(f"No enum constant org.opensearch.cluster.health.ClusterHealthStatus.{value.upper()}")
+    return (value or "").lower()
+
+
+def _no_shards(value: str | None) -> None:
+    if value not in (None, "0", "all"):
+        raise NotServed("GET", f"/_cluster/health?wait_for_active_shards={value}")
+
+
+HEALTH_PARAMETERS: tuple[Parameter, ...] = (
+    comma_list("index"),
+    *INDICES_OPTIONS,
+    boolean("local"),
+    time_ms("cluster_manager_timeout"),
+    time_ms("master_timeout"),
+    time_ms("timeout"),
+    Parameter("wait_for_status", _health_status),
+    boolean("wait_for_no_relocating_shards"),
+    boolean("wait_for_no_initializing_shards"),
+    Parameter("wait_for_active_shards", _no_shards),
+    text("wait_for_nodes"),
+    text("wait_for_events"),
+    text("level", is_late=True),
+)
+STATE_PARAMETERS: tuple[Parameter, ...] = (
+    *INDICES_OPTIONS,
+    boolean("local"),
+    time_ms("cluster_manager_timeout"),
+    time_ms("master_timeout"),
+    comma_list("indices"),
+    comma_list("metric"),
+    boolean("flat_settings", is_late=True),
+)
+
+
+async def main(node: Node, request: RestRequest) -> Answer:
+    """`GET /`. Source: OpenSearch `RestMainAction`, `MainResponse`."""
+    state: ClusterState = await node.execute(MAIN.name, pb.ClusterStateRequest(local=True), headers=request.headers)
+    body = {
+        "name": node.local.name,
+        "cluster_name": state.cluster_name,
+        "cluster_uuid": state.cluster_uuid,
+        "version": {
+            "distribution": "opensearch",
+            "number": OPENSEARCH_VERSION,
+            "build_type": "unknown",
+            "build_hash": "unknown",
+            "build_date": "unknown",
+            "build_snapshot": False,
+            "lucene_version": "10.5.0",
+            "minimum_wire_compatibility_version": "2.19.0",
+            "minimum_index_compatibility_version": "2.0.0",
+        },
+        "tagline": _TAGLINE,
+    }
+    return Answer([_encode(body)])
+
+
+# ------------------------------------------------------------------ nodes
+
+
+async def nodes_info(node: Node, request: RestRequest) -> Answer:
+    """`GET /_nodes` with a node filter, sections, or both. Source: OpenSearch `RestNodesInfoAction`."""
+    given = request.parameters
+    nodes, metrics = nodes_and_metrics(given["nodeId"], given["metrics"])
+    message = pb.NodesInfoRequest(nodes=nodes, metrics=metrics, timeout_millis=given["timeout"])
+    answer = await node.execute(NODES_INFO.name, message, headers=request.headers)
+    counts: dict[str, Any] = {
+        "total": len(answer.nodes) + len(answer.failures),
+        "successful": len(answer.nodes),
+        "failed": len(answer.failures),
+    }
+    if answer.failures:
+        counts["failures"] = list(map(node_failure_object, answer.failures))
+    body = {
+        "_nodes": counts,
+        "cluster_name": node.cluster_state.cluster_name,
+        "nodes": {member.id: told for member, told in answer.nodes},
+    }
+    return Answer([_encode(body)])
+
+
+def nodes_and_metrics(node_id: str | None, metrics: str | None) -> tuple[list[str], list[str]]:
+    """The node filter and the sections of a path; no sections means all of them.
+
+    A single part of the path is taken for sections when each of its items is the name of one.
+    """
+    items = _items(node_id)
+    if metrics is None and items and all(item in _METRICS for item in items):
+        items, metrics = [], node_id
+    sections = [] if metrics is None or _items(metrics) == ["_all"] else _items(metrics)
+    # Unknown sections are none, and that is not the same as all.
+    known = [section for section in sections if section in _METRICS] or (["_none"] if sections else [])
+    return items, known
+
+
+def _items(text: str | None) -> list[str]:
+    return [item.strip() for item in (text or "").split(",") if item.strip()]
+
+
+# ------------------------------------------------------------------ health
+
+
+async def cluster_health(node: Node, request: RestRequest) -> Answer:
+    """`GET /_cluster/health`; 408 when the conditions did not hold in time. Source: `RestClusterHealthAction`."""
+    given = request.parameters
+    timeout, manager_timeout = given["timeout"], given["cluster_manager_timeout"]
+    message = pb.ClusterHealthRequest(
+        indices=given["index"],
+        wait_for_nodes=given["wait_for_nodes"],
+        wait_for_status=given["wait_for_status"],
+        timeout_millis=_DEFAULT_HEALTH_TIMEOUT_MS if timeout is None else timeout,
+        local=given["local"],
+        cluster_manager_timeout_millis=given["master_timeout"] if manager_timeout is None else manager_timeout,
+    )
+    health: pb.ClusterHealthResponse = await node.execute(CLUSTER_HEALTH.name, message, headers=request.headers)
+    body = health_object(health, human=request.human)
+    if given["level"] in ("indices", "shards"):
+        body["indices"] = {}
+    return Answer([_encode(body)], status=408 if health.timed_out else 200)
+
+
+def health_object(health: pb.ClusterHealthResponse, *, human: bool) -> dict[str, Any]:
+    """The body of a health, keys in OpenSearch's order. Source: `ClusterHealthResponse.toXContent`."""
+    body: dict[str, Any] = {
+        "cluster_name": health.cluster_name,
+        "status": health.status,
+        "timed_out": health.timed_out,
+        "number_of_nodes": health.number_of_nodes,
+        "number_of_data_nodes": health.number_of_data_nodes,
+        "discovered_master": health.discovered_cluster_manager,
+        "discovered_cluster_manager": health.discovered_cluster_manager,
+        "active_primary_shards": health.active_primary_shards,
+        "active_shards": health.active_shards,
+        "relocating_shards": 0,
+        "initializing_shards": 0,
+        "unassigned_shards": health.unassigned_shards,
+        "delayed_unassigned_shards": 0,
+        "number_of_pending_tasks": 0,
+        "number_of_in_flight_fetch": 0,
+    }
+    if human:
+        body["task_max_waiting_in_queue"] = "0s"
+    body["task_max_waiting_in_queue_millis"] = 0
+    shards = health.active_shards + health.unassigned_shards
+    percent = 100.0 * health.active_shards / shards if shards else 100.0
+    if human:
+        body["active_shards_percent"] = f"{percent:.1f}%"
+    body["active_shards_percent_as_number"] = percent
+    return body
+
+
+# ------------------------------------------------------------------ cluster state
+
+
+async def cluster_state(node: Node, request: RestRequest) -> Answer:
+    """`GET /_cluster/state/{metric}` for the metrics that taskfan has. Source: `RestClusterStateAction`.
+
+    Raises:
+        NotServed: the other metrics, and all of them at once.
+    """
+    given = request.parameters
+    metrics = given["metric"] or ["_all"]
+    missing = [metric for metric in metrics if metric not in _STATE_METRICS]
+    if missing:
+        raise NotServed("GET", f"/_cluster/state/{','.join(missing)}")
+    state = await read_cluster_state(node, headers=request.headers, local=given["local"])
+    return Answer([_encode(state_object(state, metrics))])
+
+
+def state_object(state: ClusterState, metrics: list[str]) -> dict[str, Any]:
+    """The body of a cluster state with these metrics. Source: OpenSearch `ClusterState.toXContent`."""
+    body: dict[str, Any] = {"cluster_name": state.cluster_name, "cluster_uuid": state.cluster_uuid}
+    if "version" in metrics:
+        body |= {"version": state.version, "state_uuid": f"{state.term}-{state.version}"}
+    for metric in ("cluster_manager_node", "master_node"):
+        if metric in metrics:
+            body[metric] = state.manager_id
+    if "nodes" in metrics:
+        body["nodes"] = {node.id: _node_object(node) for node in state}
+    return body
+
+
+def _node_object(node: DiscoveryNode) -> dict[str, Any]:
+    return {
+        "name": node.name,
+        "ephemeral_id": node.ephemeral_id,
+        "transport_address": node.transport_address,
+        "attributes": node.attributes,
+    }

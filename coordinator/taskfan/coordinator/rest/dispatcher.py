@@ -1,0 +1,226 @@
+"""From a whole request to a whole answer: all checks, in OpenSearch's order, once for every route.
+
+Source: OpenSearch `AbstractHttpServerTransport`, `RestController`, `DefaultRestChannel`.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from taskfan.coordinator.rest import formats
+from taskfan.coordinator.rest.errors import BadContentType, Bug, ParseFailure, TooLarge, envelope, plain_error
+from taskfan.coordinator.rest.formats import PLAIN, Options
+from taskfan.coordinator.rest.messages import JSON, TEXT, Answer, Client, RestRequest
+from taskfan.coordinator.rest.plan import Plan, Planner, Refusal
+from taskfan.coordinator.rest.routes import route_table
+from taskfan.node.cluster_state import OPENSEARCH_VERSION
+from taskfan.node.errors import TaskfanError
+from taskfan.node.node import Node
+
+log = logging.getLogger("taskfan.rest")
+
+Field = tuple[bytes, bytes]
+VERSION_FIELD: Field = (b"X-OpenSearch-Version", f"OpenSearch/{OPENSEARCH_VERSION} (opensearch)".encode())
+# Header fields that go into tasks and come back with the answer, by their name in a request. One value each.
+_TASK_HEADERS = {b"x-opaque-id": "X-Opaque-Id", b"x-request-id": "X-Request-Id"}
+_READ = frozenset([*_TASK_HEADERS, b"content-type", b"accept", b"accept-encoding", b"content-encoding"])
+_TOKEN = re.compile(r"[a-zA-Z0-9!#$%&'*+\-.^_`|~]+")
+_UNSAFE_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_ENCODINGS = ("gzip", "x-gzip", "deflate", "x-deflate")
+
+Fields = Mapping[bytes, Sequence[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What goes out. The body is in parts; its length is among the fields."""
+
+    status: int
+    fields: list[Field]
+    parts: list[bytes]
+
+
+class Dispatcher:
+    """Answers the requests of one node."""
+
+    def __init__(self, node: Node, max_content_bytes: int) -> None:
+        self._node = node
+        self._max_content_bytes = max_content_bytes
+        self._planner = Planner(route_table())
+
+    async def dispatch(
+        self, method: str, target: bytes, fields: Iterable[Field], body: bytes, client: Client
+    ) -> Response:
+        """Answer one request. Never raises: what goes wrong is an answer too."""
+        read: dict[bytes, list[bytes]] = {}
+        for name, value in fields:
+            if name in _READ:
+                read.setdefault(name, []).append(value)
+        plan = self._planner.plan(method, target)
+        answer = await self._answer(plan, method, read, body, client)
+        return self._response(plan, method, read, answer)
+
+    async def _answer(
+        self, plan: Plan, method: str, fields: Fields, body: bytes, client: Client
+    ) -> Answer | Refusal | TaskfanError:
+        try:
+            body_type = _body_type(fields.get(b"content-type"))
+        except TaskfanError as error:
+            return error
+        if plan.malformed is not None:
+            return plan.malformed
+        headers = _task_headers(fields)
+        if isinstance(headers, Refusal):
+            return headers
+        if plan.refusal is not None:
+            return plan.refusal
+        if body and body_type is None:
+            given = b",".join(fields.get(b"content-type", ())).decode("latin-1")
+            return Refusal(406, plain_error(f"Content-Type header [{given}] is not supported", 406))
+        if plan.wrong_parameter is not None:
+            return plan.wrong_parameter
+        return await self._run(plan, method, fields, body, body_type, headers, client)
+
+    async def _run(
+        self,
+        plan: Plan,
+        method: str,
+        fields: Fields,
+        body: bytes,
+        body_type: str | None,
+        headers: Mapping[str, str],
+        client: Client,
+    ) -> Answer | TaskfanError:
+        assert plan.route is not None
+        assert plan.handler is not None
+        try:
+            request = RestRequest(
+                method=method,
+                path=plan.path,
+                parameters=plan.parameters,
+                headers=headers,
+                client=client,
+                body=self._decoded(body, body_type, fields) if plan.route.reads_body else None,
+                accept=_first(fields, b"accept"),
+                format=plan.options.format,
+                human=plan.options.human,
+            )
+            return await plan.handler(self._node, request)
+        except TaskfanError as error:
+            return error
+        except Exception as error:
+            log.exception("a bug while answering %s %s", method, plan.path)
+            return Bug(error)
+
+    def _decoded(self, body: bytes, body_type: str | None, fields: Fields) -> Any:
+        """The value of a body, None when there is none.
+
+        Raises:
+            ParseFailure: it cannot be read.
+            TooLarge: it is too large once it is decompressed.
+        """
+        if not body:
+            return None
+        encoding = (_first(fields, b"content-encoding") or "").strip().lower()
+        try:
+            whole: bytes | None = body
+            if encoding in _ENCODINGS:
+                whole = formats.decompress(body, encoding, self._max_content_bytes)
+            if whole is None:
+                raise TooLarge(self._max_content_bytes)
+            return formats.read_value(whole, body_type or "json")
+        except ValueError as error:
+            raise ParseFailure(f"Failed to parse the body: {error}") from None
+
+    # ------------------------------------------------------------------ writing
+
+    def _response(self, plan: Plan, method: str, fields: Fields, answer: Answer | Refusal | TaskfanError) -> Response:
+        # A request that was malformed gets an answer without any of its options, for those may be what is wrong.
+        options = PLAIN if plan.malformed is not None else plan.options
+        format = formats.choose(options, _first(fields, b"accept"), _first(fields, b"content-type"))
+        try:
+            status, content_type, parts = _written(answer, options, format)
+        except TaskfanError as error:
+            status, content_type, parts = _written(error, options, "json")
+        own = [VERSION_FIELD, *_echoed(fields)]
+        if isinstance(answer, Refusal) and answer.allow:
+            own.append((b"Allow", answer.allow.encode()))
+        elif isinstance(answer, Answer):
+            own += [(name.encode(), value.encode()) for name, value in answer.headers.items()]
+        encoding = formats.accepted_encoding(_first(fields, b"accept-encoding"))
+        if encoding is not None and parts and method != "HEAD":
+            parts = formats.compress(parts, encoding)
+            own.append((b"content-encoding", encoding.encode()))
+        own.append((b"content-type", content_type.encode()))
+        own.append((b"content-length", b"%d" % sum(map(len, parts))))
+        return Response(status, own, parts)
+
+
+def _written(answer: Answer | Refusal | TaskfanError, options: Options, format: str) -> tuple[int, str, list[bytes]]:
+    """Status, content type and body. Raises FormatNotServed."""
+    if isinstance(answer, Answer):
+        return answer.status, *formats.write(answer, options, format)
+    if isinstance(answer, Refusal):
+        if answer.body is None:
+            return answer.status, TEXT, []
+        return answer.status, *formats.write_value(answer.body, options, format)
+    body = envelope(answer, with_stack_trace=options.error_trace)
+    return int(answer.http_status), *formats.write_value(body, options, format)
+
+
+def broken_response(error: TaskfanError) -> Response:
+    """The answer to what is no request: nothing of it is known, so it is JSON and echoes nothing."""
+    body = msgspec.json.encode(envelope(error))
+    fields = [VERSION_FIELD, (b"content-type", JSON.encode()), (b"content-length", b"%d" % len(body))]
+    return Response(int(error.http_status), [*fields, (b"connection", b"close")], [body])
+
+
+def _first(fields: Fields, name: bytes) -> str | None:
+    values = fields.get(name)
+    return values[0].decode("latin-1") if values else None
+
+
+def _task_headers(fields: Fields) -> dict[str, str] | Refusal:
+    """What goes into tasks, or the refusal of a header with two different values."""
+    headers = {}
+    for name, shown in _TASK_HEADERS.items():
+        values = fields.get(name)
+        if values:
+            if len(values) > 1 and any(value != values[0] for value in values):
+                return Refusal(400, plain_error(f"multiple values for single-valued header [{shown}].", 400))
+            headers[shown] = values[0].decode("latin-1")
+    return headers
+
+
+def _echoed(fields: Fields) -> list[Field]:
+    """The first value of what is echoed; one with control characters could not be written."""
+    return [
+        (shown.encode(), values[0])
+        for name, shown in _TASK_HEADERS.items()
+        if (values := fields.get(name)) and not _UNSAFE_VALUE.search(values[0])
+    ]
+
+
+def _body_type(values: Sequence[bytes] | None) -> str | None:
+    """The format that a Content-Type header names, None for none or an unknown one.
+
+    Raises:
+        BadContentType: it is no media type, or there are two.
+
+    Source: OpenSearch `RestRequest.parseContentType`.
+    """
+    if not values:
+        return None
+    if len(values) > 1:
+        raise BadContentType("only one Content-Type header should be provided")
+    header = values[0].decode("latin-1")
+    kind, slash, name = header.partition(";")[0].rstrip(" \t").partition("/")
+    if not slash or not _TOKEN.fullmatch(kind) or not _TOKEN.fullmatch(name.strip()):
+        raise BadContentType(f"invalid Content-Type header [{header}]")
+    return formats.of_media_type(header)

@@ -1,0 +1,175 @@
+"""A failure as the answer a client reads. Pure."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+from taskfan.node.errors import IllegalArgument, Origin, TaskfanError
+
+
+class BadParameter(TaskfanError):
+    """A query that cannot be decoded. Source: `RestRequest.BadParameterException`."""
+
+    kind = "bad_parameter_exception"
+    http_status = 400
+    origin = Origin.FOREIGN
+
+    def __init__(self, cause: TaskfanError) -> None:
+        super().__init__(f"java.lang.IllegalArgumentException: {cause.reason}", cause=cause)
+
+
+class BadContentType(TaskfanError):
+    """A Content-Type header that is none. Source: `RestRequest.ContentTypeHeaderException`."""
+
+    kind = "content_type_header_exception"
+    http_status = 400
+    origin = Origin.FOREIGN
+
+    def __init__(self, reason: str) -> None:
+        cause = IllegalArgument(reason)
+        super().__init__(f"java.lang.IllegalArgumentException: {reason}", cause=cause)
+
+
+class UnknownSortKey(TaskfanError):
+    """A column to sort by that the table does not have. Source: `RestTable.getRowOrder`."""
+
+    kind = "unsupported_operation_exception"
+    origin = Origin.FOREIGN
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"Unable to sort by unknown sort key `{key}`")
+
+
+class InvalidIndexName(TaskfanError):
+    """A name that no index can have."""
+
+    kind = "invalid_index_name_exception"
+    http_status = 400
+
+    def __init__(self, index: str, reason: str) -> None:
+        super().__init__(f"Invalid index name [{index}], {reason}", metadata={"index": index, "index_uuid": "_na_"})
+
+
+class NotServed(TaskfanError):
+    """An endpoint of OpenSearch that taskfan does not have."""
+
+    kind = "not_implemented_exception"
+    http_status = 501
+
+    def __init__(self, method: str, template: str) -> None:
+        super().__init__(
+            f"[{method} {template}] is an endpoint of OpenSearch that taskfan does not serve; "
+            "GET /_taskfan lists those it does"
+        )
+
+
+class ParseFailure(TaskfanError):
+    """A body that cannot be read."""
+
+    kind = "parse_exception"
+    http_status = 400
+
+
+class TooLarge(TaskfanError):
+    """A body beyond `http.max_content_length`."""
+
+    kind = "content_too_long_exception"
+    http_status = 413
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"the body is larger than http.max_content_length [{limit_bytes}] bytes")
+
+
+class TooLongHeader(TaskfanError):
+    """A head beyond its limit. Source: Netty `TooLongHttpHeaderException`."""
+
+    kind = "too_long_http_header_exception"
+    http_status = 400
+    origin = Origin.FOREIGN
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"HTTP header is larger than {limit_bytes} bytes.")
+
+
+class TooLongLine(TaskfanError):
+    """A request line beyond its limit. Source: Netty `TooLongHttpLineException`."""
+
+    kind = "too_long_http_line_exception"
+    http_status = 400
+    origin = Origin.FOREIGN
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"An HTTP line is larger than {limit_bytes} bytes.")
+
+
+class RequestTimeout(TaskfanError):
+    """A request that does not come to its end."""
+
+    kind = "request_timeout_exception"
+    http_status = 408
+
+    def __init__(self, part: str, limit_s: float) -> None:
+        super().__init__(f"the {part} of the request was not complete after [{limit_s:g}s]")
+
+
+class Bug(TaskfanError):
+    """What no code expected: logged with its trace where it was caught, and told in short."""
+
+    kind = "exception"
+    origin = Origin.FOREIGN
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(f"{type(error).__name__}: {error}")
+        self.__traceback__ = error.__traceback__
+
+
+class FormatNotServed(TaskfanError):
+    """A format of OpenSearch that no kept library can write here."""
+
+    kind = "not_acceptable_exception"
+    http_status = 406
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"taskfan does not write [{name}]; ask with format=json, yaml or cbor")
+
+
+def envelope(error: TaskfanError, *, with_stack_trace: bool = False) -> dict[str, Any]:
+    """The whole body of a refusal.
+
+    Source: OpenSearch `BytesRestResponse`, `OpenSearchException.generateFailureXContent`.
+    """
+    root = root_cause(error)
+    told = {"root_cause": [_told(root, with_stack_trace, with_cause=False)]} | _told(error, with_stack_trace)
+    return {"error": told, "status": int(error.http_status)}
+
+
+def root_cause(error: TaskfanError) -> TaskfanError:
+    """The innermost of OpenSearch's own exceptions; one of Java's is its own root, whatever caused it."""
+    while error.origin is Origin.OPENSEARCH and error.cause is not None and error.cause.origin is Origin.OPENSEARCH:
+        error = error.cause
+    return error
+
+
+def _told(error: TaskfanError, with_stack_trace: bool, *, with_cause: bool = True) -> dict[str, Any]:
+    if not with_stack_trace:
+        told = error.to_object()
+        if not with_cause:
+            told.pop("caused_by", None)
+        return told
+    told = {"type": error.kind, "reason": error.reason, **error.metadata}
+    if with_cause and error.cause is not None:
+        told["caused_by"] = _told(error.cause, with_stack_trace)
+    return told | {"stack_trace": stack_trace(error)}
+
+
+def stack_trace(error: TaskfanError) -> str:
+    """Where an error was raised, in Java's form: the last call first. Files are named, not their folders."""
+    frames = reversed(traceback.extract_tb(error.__traceback__))
+    lines = [f"\tat {frame.name}({frame.filename.rpartition('/')[2]}:{frame.lineno})\n" for frame in frames]
+    return f"{error.kind}: {error.reason}\n{''.join(lines)}"
+
+
+def plain_error(message: str, status: int | None) -> dict[str, Any]:
+    """The body of a refusal that is no exception in OpenSearch. Without a status for a path that leads nowhere."""
+    return {"error": message} if status is None else {"error": message, "status": status}

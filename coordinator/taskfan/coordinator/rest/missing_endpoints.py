@@ -1,0 +1,169 @@
+"""Endpoints of OpenSearch that taskfan does not serve. Pure.
+
+They answer 501 and not 400, so that nobody looks for a typo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+# Methods and a path in each line; `*` before a path adds the same one below `/{index}`.
+_ENDPOINTS = """
+GET,POST * /_search
+GET,POST * /_msearch
+GET,POST * /_count
+GET,POST * /_validate/query
+GET,POST * /_search/template
+GET,POST * /_msearch/template
+GET,POST * /_mget
+GET,POST * /_mtermvectors
+GET,POST * /_field_caps
+GET,POST * /_rank_eval
+GET,POST * /_search_shards
+GET,POST * /_analyze
+GET,POST * /_refresh
+GET,POST * /_flush
+GET,POST * /_cache/clear
+GET,POST * /_forcemerge
+GET,POST * /_upgrade
+POST,PUT * /_bulk
+GET * /_stats
+GET * /_stats/{metric}
+GET * /_segments
+GET * /_recovery
+GET * /_shard_stores
+GET * /_settings
+GET * /_mapping
+PUT * /_settings
+GET * /_alias
+GET,HEAD,PUT,POST,DELETE * /_alias/{name}
+GET,POST /_search/scroll
+DELETE /_search/scroll
+GET,POST,DELETE /_search/scroll/{scroll_id}
+GET,DELETE /_search/point_in_time/_all
+DELETE /_search/point_in_time
+GET,PUT,DELETE /_search/pipeline/{id}
+POST /{index}/_search/point_in_time
+POST /_reindex
+POST /_reindex/{taskId}/_rethrottle
+POST /_update_by_query/{taskId}/_rethrottle
+POST /_delete_by_query/{taskId}/_rethrottle
+POST /{index}/_update_by_query
+POST /{index}/_delete_by_query
+POST /{index}/_doc
+GET,HEAD,PUT,POST,DELETE /{index}/_doc/{id}
+PUT,POST /{index}/_create/{id}
+POST /{index}/_update/{id}
+GET,HEAD /{index}/_source/{id}
+GET,POST /{index}/_explain/{id}
+GET,POST /{index}/_termvectors
+GET,POST /{index}/_termvectors/{id}
+PUT,POST /{index}/_mapping
+GET /{index}/_mapping/field/{fields}
+POST,PUT /{index}/_clone/{target}
+POST,PUT /{index}/_shrink/{target}
+POST,PUT /{index}/_split/{target}
+POST /{index}/_rollover
+POST /{index}/_close
+POST /{index}/_open
+PUT /{index}/_block/{block}
+PUT /{index}
+POST /_aliases
+GET /_resolve/index/{name}
+GET,PUT,POST /_data_stream
+GET,PUT,DELETE /_data_stream/{name}
+GET /_data_stream/_stats
+GET /_template
+GET,HEAD,PUT,POST,DELETE /_template/{name}
+GET /_index_template
+GET,HEAD,PUT,POST,DELETE /_index_template/{name}
+POST /_index_template/_simulate
+POST /_index_template/_simulate/{name}
+GET /_component_template
+GET,HEAD,PUT,POST,DELETE /_component_template/{name}
+GET,PUT /_cluster/settings
+GET /_cluster/stats
+GET /_cluster/stats/nodes/{nodeId}
+GET /_cluster/pending_tasks
+GET,POST /_cluster/allocation/explain
+POST /_cluster/reroute
+POST,DELETE /_cluster/voting_config_exclusions
+GET,PUT,DELETE /_cluster/routing/awareness/{attribute}/weights
+PUT,GET,DELETE /_cluster/decommission/awareness
+GET /_remote/info
+GET /_nodes/stats
+GET /_nodes/stats/{metric}
+GET /_nodes/{nodeId}/stats
+GET /_nodes/{nodeId}/stats/{metric}
+GET /_nodes/hot_threads
+GET /_nodes/{nodeId}/hot_threads
+GET /_nodes/usage
+GET /_nodes/{nodeId}/usage
+POST /_nodes/reload_secure_settings
+POST /_nodes/{nodeId}/reload_secure_settings
+GET /_cat/aliases
+GET /_cat/aliases/{alias}
+GET /_cat/allocation
+GET /_cat/allocation/{nodes}
+GET /_cat/count
+GET /_cat/count/{index}
+GET /_cat/fielddata
+GET /_cat/fielddata/{fields}
+GET /_cat/health
+GET /_cat/indices
+GET /_cat/indices/{index}
+GET /_cat/nodeattrs
+GET /_cat/pending_tasks
+GET /_cat/pit_segments
+GET /_cat/plugins
+GET /_cat/recovery
+GET /_cat/recovery/{index}
+GET /_cat/repositories
+GET /_cat/segment_replication
+GET /_cat/segment_replication/{index}
+GET /_cat/segments
+GET /_cat/segments/{index}
+GET /_cat/shards
+GET /_cat/shards/{index}
+GET /_cat/snapshots
+GET /_cat/snapshots/{repository}
+GET /_cat/templates
+GET /_cat/templates/{name}
+GET /_cat/thread_pool
+GET /_cat/thread_pool/{thread_pool_patterns}
+GET /_list
+GET /_list/indices
+GET /_list/shards
+GET /_snapshot
+GET,PUT,POST,DELETE /_snapshot/{repository}
+GET,PUT,POST,DELETE /_snapshot/{repository}/{snapshot}
+GET /_snapshot/_status
+POST /_snapshot/{repository}/_cleanup
+POST /_snapshot/{repository}/_verify
+GET /_snapshot/{repository}/_status
+GET /_snapshot/{repository}/{snapshot}/_status
+POST /_snapshot/{repository}/{snapshot}/_restore
+GET /_ingest/pipeline
+GET,PUT,DELETE /_ingest/pipeline/{id}
+GET,POST /_ingest/pipeline/_simulate
+GET /_ingest/processor/grok
+GET,PUT,POST,DELETE /_scripts/{id}
+GET /_script_context
+GET /_script_language
+GET,POST /_scripts/painless/_execute
+GET,POST /_render/template
+GET /_dangling
+POST,DELETE /_dangling/{index_uuid}
+POST /_filecache/prune
+POST /_remotestore/_restore
+"""
+
+
+def missing_endpoints() -> Iterator[tuple[str, str]]:
+    """Method and path template of each."""
+    for line in _ENDPOINTS.split("\n"):
+        methods, _, path = line.partition(" ")
+        for method in methods.split(",") if path else ():
+            if path.startswith("* "):
+                yield method, "/{index}" + path.removeprefix("* ")
+            yield method, path.removeprefix("* ")

@@ -1,0 +1,254 @@
+"""What a URL says: decoding, and the values of declared parameters. Pure.
+
+Every refusal is OpenSearch's own, word by word. Source: OpenSearch `RestUtils`, `RestRequest`, `BaseRestHandler`,
+`TimeValue`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from taskfan.coordinator.grouping import GROUPINGS
+from taskfan.node.errors import IllegalArgument, NumberFormat
+from taskfan.node.ids import parse_long, parse_task_id
+
+_ESCAPE = re.compile(rb"%(%|[0-9a-fA-F]{2})")
+# Java's Double.parseDouble, after lower-casing.
+_DOUBLE = re.compile(
+    r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?[fd]?|[+-]?0x([0-9a-f]+\.?[0-9a-f]*|\.[0-9a-f]+)p[+-]?\d+[fd]?"
+)
+_NANOS = {
+    "nanos": 1,
+    "micros": 1_000,
+    "ms": 1_000_000,
+    "s": 1_000_000_000,
+    "m": 60_000_000_000,
+    "h": 3_600_000_000_000,
+    "d": 86_400_000_000_000,
+}
+# What Java's String.trim takes off.
+_JAVA_BLANKS = "".join(map(chr, range(0x21)))
+
+# ------------------------------------------------------------------ decoding
+
+
+def decode(text: str, *, plus_is_blank: bool) -> str:
+    """Undo percent encoding. Text without any escape stays as it is, Latin-1 and all.
+
+    Args:
+        text: as on the wire, one character for each byte.
+
+    Raises:
+        IllegalArgument: a `%` that begins no escape (`%%` is one too).
+    """
+    if "%" not in text and not (plus_is_blank and "+" in text):
+        return text
+    raw = text.encode("latin-1")
+    if plus_is_blank:
+        raw = raw.replace(b"+", b" ")
+    _check_escapes(text)
+    unescaped = _ESCAPE.sub(lambda m: b"%" if m[1] == b"%" else bytes.fromhex(m[1].decode()), raw)
+    return unescaped.decode("utf-8", "replace")
+
+
+def _check_escapes(text: str) -> None:
+    at = text.find("%")
+    while at >= 0:
+        left = text[at + 1 : at + 3]
+        if not left:
+            raise IllegalArgument(f"unterminated escape sequence at end of string: {text}")
+        if left[0] == "%":
+            at = text.find("%", at + 2)
+            continue
+        if len(left) == 1:
+            raise IllegalArgument(f"partial escape sequence at end of string: {text}")
+        if not re.fullmatch("[0-9a-fA-F]{2}", left):
+            raise IllegalArgument(f"invalid escape sequence `%{left}' at index {at} of: {text}")
+        at = text.find("%", at + 3)
+
+
+def parse_query(query: str) -> dict[str, str]:
+    """The parameters of a query; of a repeated one the last value counts. `;` separates as `&` does.
+
+    Raises:
+        IllegalArgument: a `%` that begins no escape.
+    """
+    parameters: dict[str, str] = {}
+    for item in query.partition("#")[0].replace(";", "&").split("&"):
+        # `=x` is no parameter with an empty name but one called x, as in OpenSearch.
+        name, _, value = item.lstrip("=").partition("=")
+        if name or value:
+            parameters[decode(name, plus_is_blank=True)] = decode(value, plus_is_blank=True)
+    return parameters
+
+
+# ------------------------------------------------------------------ values
+
+
+def parse_boolean(text: str | None, default: bool) -> bool:
+    """A strict boolean; the bare name of a parameter switches it on. Raises IllegalArgument."""
+    if text is None:
+        return default
+    if text in ("", "true"):
+        return True
+    if text == "false":
+        return False
+    raise IllegalArgument(f"Failed to parse value [{text}] as only [true] or [false] are allowed.")
+
+
+def parse_time_ms(text: str | None, name: str) -> int | None:
+    """A duration in milliseconds, cut; None when it is not given. `-1` and `0` need no unit.
+
+    Raises:
+        IllegalArgument: no or another unit, no whole number, or below -1.
+    """
+    if text is None:
+        return None
+    normalized = text.lower().strip(_JAVA_BLANKS)
+    unit = _unit_of(text, normalized)
+    if unit is not None:
+        nanos = _whole_number(text, normalized.removesuffix(unit), name) * _NANOS[unit]
+        return nanos // 1_000_000 if nanos >= 0 else -(-nanos // 1_000_000)
+    if re.fullmatch("-0*1", normalized):
+        return -1
+    if re.fullmatch("0+", normalized):
+        return 0
+    raise IllegalArgument(
+        f"failed to parse setting [{name}] with value [{text}] as a time value: unit is missing or unrecognized"
+    )
+
+
+def _unit_of(text: str, normalized: str) -> str | None:
+    for unit in ("nanos", "micros", "ms", "s"):
+        if normalized.endswith(unit):
+            return unit
+    # Only minutes are told apart by case, for `M` means months elsewhere; so this looks at the text as given.
+    if text.endswith("m"):
+        return "m"
+    return next((unit for unit in ("h", "d") if normalized.endswith(unit)), None)
+
+
+def _whole_number(text: str, digits: str, name: str) -> int:
+    digits = digits.strip(_JAVA_BLANKS)
+    number = parse_long(digits)
+    if number is None:
+        fraction = ", fractional time values are not supported" if _DOUBLE.fullmatch(digits) else ""
+        raise IllegalArgument(
+            f"failed to parse [{text}]{fraction}", cause=NumberFormat(f'For input string: "{digits}"')
+        )
+    if number < -1:
+        raise IllegalArgument(
+            f"failed to parse setting [{name}] with value [{text}] as a time value: "
+            "negative durations are not supported"
+        )
+    return number
+
+
+def split_commas(text: str | None) -> list[str]:
+    """The items of a comma list, not trimmed; empty ones at the end vanish."""
+    if not text:
+        return []
+    items = text.split(",")
+    while items and not items[-1]:
+        items.pop()
+    return items
+
+
+# ------------------------------------------------------------------ declared parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of a route: its name, and what its text means.
+
+    `read` is given None when the parameter is missing. `is_late`: looked at after unknown parameters were
+    refused, as OpenSearch does with those that only shape the answer.
+    """
+
+    name: str
+    read: Callable[[str | None], Any]
+    is_late: bool = False
+
+
+def boolean(name: str, default: bool = False, *, is_late: bool = False) -> Parameter:
+    """True or false; the bare name is true."""
+    return Parameter(name, lambda text: parse_boolean(text, default), is_late)
+
+
+def time_ms(name: str) -> Parameter:
+    """A duration, in milliseconds; None when missing."""
+    return Parameter(name, lambda text: parse_time_ms(text, name))
+
+
+def comma_list(name: str) -> Parameter:
+    """Items; none when missing or empty."""
+    return Parameter(name, split_commas)
+
+
+def text(name: str, *, is_late: bool = False) -> Parameter:
+    """As it is; None when missing."""
+    return Parameter(name, lambda value: value, is_late)
+
+
+def task_id(name: str) -> Parameter:
+    """A `TaskId`; `UNSET` when missing."""
+    return Parameter(name, parse_task_id)
+
+
+def _read_group_by(value: str | None) -> str:
+    value = "nodes" if value is None else value
+    if value not in GROUPINGS:
+        raise IllegalArgument(f"[group_by] must be one of [nodes], [parents] or [none] but was [{value}]")
+    return value
+
+
+GROUP_BY = Parameter("group_by", _read_group_by, is_late=True)
+# Known to every route. They are read before anything else: see `dispatcher`.
+EVERYWHERE = ("error_trace", "filter_path", "format", "human", "pretty")
+
+
+def read_parameters(path: str, given: Mapping[str, str], declared: Iterable[Parameter]) -> dict[str, Any]:
+    """The values of the declared parameters; the first one that is wrong, in their order, is the one refused.
+
+    Args:
+        path: decoded, for the message.
+        given: of query and path together.
+
+    Raises:
+        IllegalArgument: a wrong value, or parameters that nobody declared.
+    """
+    declared = tuple(declared)
+    values = {known.name: known.read(given.get(known.name)) for known in declared if not known.is_late}
+    known_names = {*EVERYWHERE, *(known.name for known in declared)}
+    unknown = sorted(name for name in given if name not in known_names)
+    if unknown:
+        raise IllegalArgument(unrecognized(path, unknown, sorted(known_names)))
+    return values | {known.name: known.read(given.get(known.name)) for known in declared if known.is_late}
+
+
+def unrecognized(path: str, unknown: list[str], known: list[str]) -> str:
+    """What OpenSearch says of unknown parameters, each with the known ones that are like it."""
+    plural = "s" if len(unknown) > 1 else ""
+    told = []
+    for name in unknown:
+        scored = sorted((-similarity(name, candidate), candidate) for candidate in known)
+        alike = [candidate for score, candidate in scored if -score > 0.5]
+        hint = f"any of [{', '.join(alike)}]" if len(alike) > 1 else f"[{alike[0]}]" if alike else ""
+        told.append(f"[{name}]" + (f" -> did you mean {hint}?" if hint else ""))
+    return f"request [{path}] contains unrecognized parameter{plural}: {', '.join(told)}"
+
+
+def similarity(one: str, other: str) -> float:
+    """1 for equal texts, 0 for entirely different ones. Source: Lucene `LevenshteinDistance`."""
+    if not one or not other:
+        return float(one == other)
+    row = list(range(len(other) + 1))
+    for i, left in enumerate(one, 1):
+        diagonal, row[0] = row[0], i
+        for j, right in enumerate(other, 1):
+            cost = min(row[j] + 1, row[j - 1] + 1, diagonal + (left != right))
+            diagonal, row[j] = row[j], cost
+    return 1 - row[-1] / max(len(one), len(other))
