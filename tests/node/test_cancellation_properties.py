@@ -130,14 +130,13 @@ class CancellationMachine(RuleBasedStateMachine):
             self.network.settle()
 
 
-class TestCancellation(CancellationMachine.TestCase):  # type: ignore[misc,name-defined]
-    """Derandomized: the same examples each time, so that a failure is never chance."""
-
-    settings = settings(
-        max_examples=120,
-        stateful_step_count=60,
-        derandomize=True,
-        deadline=None,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
+# Derandomized: the same examples each time, so that a failure is never chance.
+TestCancellation = CancellationMachine.TestCase
+TestCancellation.settings = settings(
+    max_examples=120,
+    stateful_step_count=60,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
