@@ -57,27 +57,41 @@ def test_a_cancel_bans_where_children_are_and_unbans_when_all_have_ended() -> No
     play(story)
 
 
-def test_a_child_that_comes_before_its_ban_is_cancelled_and_one_that_comes_later_refused() -> None:
+def test_a_child_on_the_wire_is_cancelled_by_the_ban_behind_it() -> None:
     async def story(nodes: Nodes) -> None:
         root = await nodes.root("root")
+        await nodes.child("first", "root", "b")
         nodes.network.hold("a", "b")
-        early = nodes.ask("early", "root", "b")
+        answer = nodes.ask("early", "root", "b")
         await nodes.clock.sleep(1)
         cancelled = cancel(nodes, "a", cancel_request(root))
         nodes.network.release("a", "b")
         await cancelled
         assert nodes.contexts["early"].task.cancelled is not None
         nodes.end("early")
-        assert (await early).value == "early has ended"
+        assert (await answer).value == "early has ended"
 
-        other = await nodes.root("other")
-        await nodes.nodes["b"].ban(other.id, BY_USER, wait=False)
+    play(story)
+
+
+def test_a_child_that_waits_to_be_written_is_overtaken_by_the_ban_and_refused() -> None:
+    async def story(nodes: Nodes) -> None:
+        root = await nodes.root("root")
+        # Nothing is written before the other node has answered the first frame of the link.
+        nodes.network.hold("a", "b")
+        late, plain = nodes.ask("late", "root", "b"), nodes.ask("plain", "root", "b", HOLD_PLAIN)
+        await nodes.clock.sleep(1)
+        cancelled = cancel(nodes, "a", cancel_request(root))
+        await nodes.clock.sleep(1)
+        nodes.network.release("a", "b")
+        await cancelled
         with pytest.raises(TaskfanError, match=f"^Task cancelled before it started: {BY_USER}$") as refused:
-            await nodes.ask("late", "other", "b")
+            await late
         assert refused.value.kind == "task_cancelled_exception"
-        plain = await nodes.child("plain", "other", "b", HOLD_PLAIN)
-        assert plain.cancelled is None
-        nodes.nodes["b"].registry.remove_ban(other.id)
+        assert "late" not in nodes.contexts
+        assert (await nodes.started("plain")).cancelled is None
+        nodes.end("plain")
+        await plain
 
     play(story)
 
