@@ -1,18 +1,16 @@
-"""`taskfan`: what people type."""
+"""`taskfan`: what people type to start, watch and stop clusters."""
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from taskfan.cluster.cli_tasks import cancel, tasks, work
+
 if TYPE_CHECKING:
-    from taskfan.cluster.cluster import Cluster
-    from taskfan.cluster.messages import ClusterStatus
+    from taskfan.cluster.messages import ClusterStatus, Verb
 
 NAME = click.option("--name", default="taskfan", show_default=True, help="Name of the cluster.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
@@ -24,9 +22,8 @@ class _Group(click.Group):
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
-        except click.ClickException:
-            raise
         except Exception as error:
+            # Imported when it is needed: it must not slow `--help`.
             from taskfan.cluster.errors import ClusterError
 
             if not isinstance(error, ClusterError):
@@ -41,52 +38,90 @@ def cli() -> None:
     """A local cluster of real processes that answers OpenSearch's tasks API.
 
     \b
-    taskfan up -n 3
-    curl 'localhost:9200/_tasks?pretty'
-    taskfan down
+    Example:
+      taskfan up -n 3
+      curl 'localhost:9200/_tasks?pretty'
+      taskfan down
     """
+
+
+cli.add_command(tasks)
+cli.add_command(cancel)
+cli.add_command(work)
 
 
 @cli.command()
 @click.option("-n", "--nodes", type=int, help="How many nodes; 3 unless the config file says otherwise.")
 @click.option("--coordinating-only", type=int, default=0, help="How many more nodes, without roles.")
 @NAME
-@click.option("--http-port", type=int, help="HTTP port of the first node. [default: 9200]")
-@click.option("--transport-port", type=int, help="Transport port of the first node. [default: 9300]")
+@click.option("--http-port", type=int, help="HTTP port of the first node.  [default: 9200]")
+@click.option("--transport-port", type=int, help="Transport port of the first node.  [default: 9300]")
 @click.option("--port-offset", type=int, default=0, help="Added to every port.")
 @click.option("--any-port", is_flag=True, help="Let the system choose all ports.")
 @click.option("--foreground", is_flag=True, help="Stay, and stop the cluster with Ctrl-C.")
-@click.option("--config", type=click.Path(dir_okay=False), help="YAML file with settings.")
+@click.option("--config", type=click.Path(), help="YAML file: settings under `cluster`, a list of nodes under `nodes`.")
 @JSON
-def up(foreground: bool, as_json: bool, **options: Any) -> None:
+def up(name: str, foreground: bool, as_json: bool, **options: Any) -> None:
     """Start a cluster and wait until it is ready.
 
     \b
-    taskfan up -n 5
-    taskfan up -n 3 --name second --port-offset 100
+    Example:
+      taskfan up -n 5
+      taskfan up -n 3 --coordinating-only 1 --name second --port-offset 100
+      taskfan up --config cluster.yml
+
+    \b
+    A config file:
+      cluster:
+        http.max_content_length: 10mb
+      nodes:
+        - node.name: search-1
+          node.attr.zone: a
+        - node.name: front
+          node.roles: []
     """
+    began_s = time.monotonic()
     from taskfan.cluster.cluster import Cluster
     from taskfan.cluster.state_directory import state_root
 
-    began_s = time.monotonic()
-    cluster = Cluster(**options, directory=state_root() / options["name"])
-    cluster.start()
-    try:
+    cluster = Cluster(name=_given("name"), directory=state_root() / name, **options)
+    with cluster.start():
         _print_up(cluster.status(), time.monotonic() - began_s, as_json)
         if not foreground:
             cluster.release()
-    finally:
-        cluster.close()
+        else:
+            click.echo("Ctrl-C stops it.", err=True)
+            cluster.wait_for_end()
+
+
+def _given(parameter: str) -> Any:
+    """The value of an option if it was said, so that a config file can decide otherwise."""
+    context = click.get_current_context()
+    source = context.get_parameter_source(parameter)
+    return None if source is click.core.ParameterSource.DEFAULT else context.params[parameter]
 
 
 def _print_up(status: ClusterStatus, took_s: float, as_json: bool) -> None:
-    print(status, took_s)
+    from taskfan.cluster.cli_output import node_table, status_json
+
+    if as_json:
+        click.echo(status_json(status, took_s=round(took_s, 3)))
+        return
+    count = len(status.nodes)
+    click.echo(f"Cluster [{status.name}] is ready: {count} node{'s' * (count > 1)} in {took_s:.2f} s.\n")
+    click.echo(node_table(status))
+    click.echo(f"\nexport OPENSEARCH_URL={status.nodes[0].url}")
 
 
 @cli.command()
 @NAME
 def down(name: str) -> None:
-    """Stop a cluster; nothing of it stays but its logs and node ids. Twice is fine."""
+    """Stop a cluster. Only its logs and the ids of its nodes stay. Doing it twice is fine.
+
+    \b
+    Example:
+      taskfan down
+    """
     from taskfan.cluster.launch import Control
 
     control = Control.find(name)
@@ -95,6 +130,85 @@ def down(name: str) -> None:
     else:
         control.down()
         click.echo(f"Cluster [{name}] is stopped.")
+
+
+@cli.command()
+@NAME
+@JSON
+def status(name: str, as_json: bool) -> None:
+    """Show the nodes of a cluster and what they do.
+
+    \b
+    Example:
+      taskfan status
+      taskfan status --json | jq -r '.nodes[].url'
+    """
+    from taskfan.cluster.cli_output import node_table, status_json
+    from taskfan.cluster.launch import Control
+
+    now = Control.connect(name).ask("status")
+    if as_json:
+        click.echo(status_json(now))
+        return
+    running = sum(node.state == "running" for node in now.nodes)
+    click.echo(f"Cluster [{now.name}]: {running} of {len(now.nodes)} nodes run; * is the cluster manager.\n")
+    click.echo(node_table(now))
+
+
+@cli.command()
+@click.argument("node", required=False)
+@click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on; Ctrl-C ends it.")
+@click.option("-n", "--lines", type=click.IntRange(min=0), default=20, show_default=True, help="Lines of each log.")
+@NAME
+def logs(node: str | None, follow: bool, lines: int, name: str) -> None:
+    """Show the logs of a cluster that runs or ran: of NODE, or of all nodes and the supervisor.
+
+    \b
+    Example:
+      taskfan logs opensearch-node2
+      taskfan logs -f
+    """
+    from taskfan.cluster.cli_output import follow_logs
+    from taskfan.cluster.errors import ClusterError
+    from taskfan.cluster.state_directory import StateDirectory, last_lines
+
+    directory = StateDirectory.named(name)
+    paths = [directory.log_of(node)] if node is not None else directory.all_logs()
+    if not paths or not paths[0].exists():
+        raise ClusterError(f"There is no log {paths[0] if paths else f'in {directory.path}'}: see `taskfan status`.")
+    for path in paths:
+        for line in last_lines(path, lines):
+            click.echo(line)
+    if follow:
+        follow_logs(paths, click.echo)
+
+
+def _add_verb(verb: Verb, done: str, what: str) -> None:
+    help_text = f"{what}\n\n\b\nExample:\n  taskfan {verb} opensearch-node2"
+
+    @cli.command(name=verb, help=help_text)
+    @click.argument("nodes", metavar="NODE…", nargs=-1, required=True)
+    @NAME
+    @JSON
+    def command(nodes: tuple[str, ...], name: str, as_json: bool) -> None:
+        from taskfan.cluster.cli_output import status_json
+        from taskfan.cluster.launch import Control
+
+        control = Control.connect(name)
+        for node in nodes:
+            now = control.ask(verb, node)
+            if not as_json:
+                click.echo(f"Node [{node}] is {done}.")
+        if as_json:
+            click.echo(status_json(now))
+
+
+_add_verb("stop", "stopped", "Let nodes end by themselves. One that does not run is no error.")
+_add_verb("start", "running", "Start stopped nodes again, with their old ids and ports.")
+_add_verb("restart", "running", "Stop and start nodes; they keep their ids and ports.")
+_add_verb("kill", "killed", "End nodes as a crash would (SIGKILL).")
+_add_verb("pause", "paused", "Make nodes stand still (SIGSTOP): ports stay open, nothing answers.")
+_add_verb("resume", "running", "Let paused nodes go on.")
 
 
 def main() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,12 +12,17 @@ from typing import Any, Self
 from taskfan.cluster.config import ClusterConfig, Options, cluster_config, read_config_file
 from taskfan.cluster.errors import ClusterError
 from taskfan.cluster.launch import PATIENCE_S, Control, Launched
+from taskfan.cluster.leaks import Footprint
 from taskfan.cluster.messages import ClusterStatus, NodeState, NodeStatus, Progress, Verb
 from taskfan.cluster.rest_client import ask
 from taskfan.cluster.state_directory import StateDirectory, last_lines
 
-# Clusters that this process started and has not stopped; the pytest plugin looks here for what a test forgot.
-live_clusters: dict[int, Cluster] = {}
+# What this process started and did not stop; the pytest plugin looks here for what a test forgot.
+live_clusters: dict[str, Cluster] = {}
+# The same with those that were stopped, for a look whether all of it is gone.
+footprints: list[Footprint] = []
+# The logs of the cluster that an exception ended last: its directory is gone when somebody wants to know why.
+last_words: dict[str, list[str]] = {}
 
 
 class ClusterNode:
@@ -185,15 +189,16 @@ class Cluster:
             launched.stop()
             raise
         self._launched = launched
-        live_clusters[id(self)] = self
+        live_clusters[launched.run_id] = self
+        footprints.append(Footprint(launched.run_id, status.directory if status.temporary else None))
         self._take(status)
         return self
 
     def stop(self) -> None:
         """Stop it and return when nothing of it is left, whoever started it. Twice is fine."""
         control, self._control = self._control, None
-        live_clusters.pop(id(self), None)
         if self._launched is not None:
+            live_clusters.pop(self._launched.run_id, None)
             self._launched.stop()
             self._launched = None
         elif control is not None:
@@ -204,9 +209,14 @@ class Cluster:
     def release(self) -> None:
         """Let it outlive this process: `Cluster.attach` or `taskfan down` finds it by its directory's name."""
         if self._launched is not None:
+            live_clusters.pop(self._launched.run_id, None)
             self._launched.release()
             self._launched = None
-            live_clusters.pop(id(self), None)
+
+    def wait_for_end(self) -> None:
+        """Return when somebody else has stopped it. Raises ClusterError when it ended for another reason."""
+        if self._launched is not None:
+            self._launched.wait_for_end()
 
     def close(self) -> None:
         """Stop it if this object started it; otherwise let go of it."""
@@ -222,6 +232,12 @@ class Cluster:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._exit(error)
+
+    def _exit(self, error: BaseException | None) -> None:
+        if error is not None:
+            last_words.clear()
+            last_words.update(self.last_log_lines())
         self.close()
 
     async def __aenter__(self) -> Self:
@@ -230,7 +246,7 @@ class Cluster:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await asyncio.to_thread(self.close)
+        await asyncio.to_thread(self._exit, error)
 
     # ------------------------------------------------------------------ what it is
 
@@ -332,6 +348,4 @@ class Cluster:
 
     def last_log_lines(self, count: int = 20) -> dict[str, list[str]]:
         """The end of each node's log, by node name."""
-        with contextlib.suppress(ClusterError):
-            return {node.name: node.last_log_lines(count) for node in self._nodes}
-        return {}
+        return {node.name: node.last_log_lines(count) for node in self._nodes}

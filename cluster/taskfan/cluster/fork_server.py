@@ -252,5 +252,6 @@ class ForkServer:
                 await self._gone.wait()
         except TimeoutError:
             os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
+        # It is at its end: this waits for microseconds.
+        os.waitpid(self.pid, 0)  # noqa: ASYNC222
         self._socket.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -24,10 +25,17 @@ END_TIMEOUT_S = 15.0
 COMMAND_TIMEOUT_S = 120.0
 
 
+_SUPERVISOR = "taskfan.cluster.supervisor"
+
+
 class Launched:
     """A supervisor this process started. It ends with this process, unless `release` is called."""
 
-    def __init__(self, process: subprocess.Popen[bytes], channel: BlockingChannel, errors: IO[bytes]) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], channel: BlockingChannel, errors: IO[bytes], run_id: str
+    ) -> None:
+        # Part of the command of all its processes, so that they can be found.
+        self.run_id = run_id
         self._process = process
         self._channel = channel
         self._errors = errors
@@ -43,7 +51,8 @@ class Launched:
         ours, theirs = socket.socketpair()
         errors = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the supervisor's start.
         # -P: what lies in the directory a user happens to be in is no part of this.
-        command = [sys.executable, "-P", "-m", "taskfan.cluster.supervisor", config.name, str(theirs.fileno())]
+        run_id = secrets.token_hex(6)
+        command = [sys.executable, "-P", "-m", _SUPERVISOR, config.name, str(theirs.fileno()), run_id]
         try:
             process = subprocess.Popen(
                 command,
@@ -61,7 +70,7 @@ class Launched:
             raise
         finally:
             theirs.close()
-        launched = cls(process, BlockingChannel(ours), errors)
+        launched = cls(process, BlockingChannel(ours), errors, run_id)
         try:
             launched._channel.send(Launch(config, directory, os.getpid()))
         except ChannelClosed:
@@ -72,7 +81,9 @@ class Launched:
             raise
         return launched
 
-    def wait_until_ready(self, timeout_s: float, on_progress: Callable[[Progress], None] | None = None) -> ClusterStatus:
+    def wait_until_ready(
+        self, timeout_s: float, on_progress: Callable[[Progress], None] | None = None
+    ) -> ClusterStatus:
         """Follow the start.
 
         Raises:
@@ -107,6 +118,13 @@ class Launched:
             raise ClusterError("The supervisor does not answer: the machine may be too busy. Try again.") from None
         return message
 
+    def wait_for_end(self) -> None:
+        """Return when the cluster has ended. Raises ClusterError when that was not asked for."""
+        with contextlib.suppress(ChannelClosed):
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    raise error_of(self._channel.receive(Problem, timeout_s=3600))
+
     def release(self) -> None:
         """Let the cluster outlive this process."""
         self._channel.send(Release())
@@ -130,11 +148,6 @@ class Launched:
     def _close(self) -> None:
         self._channel.close()
         self._errors.close()
-
-    @property
-    def supervisor_pid(self) -> int:
-        """Its process id."""
-        return self._process.pid
 
 
 # One arena for the heap of a member: each thread of gRPC would make one of its own.

@@ -14,13 +14,12 @@ import sys
 import time
 
 from taskfan.cluster.channel import Channel, ChannelClosed
+from taskfan.cluster.grpc_services import services_of
 from taskfan.cluster.machine import LocalMachine
 from taskfan.cluster.messages import Applied, Bound, CannotStart, MemberSpec, Publish
 from taskfan.coordinator import ACTIONS as COORDINATING_ACTIONS
-try:
-    from taskfan.coordinator.rest.server import RestServer
-except ModuleNotFoundError:
-    from taskfan.cluster._stub_rest import RestServer
+from taskfan.coordinator.rest.protocol import HttpSettings
+from taskfan.coordinator.rest.server import RestServer
 from taskfan.node.actions import ACTIONS as NODE_ACTIONS
 from taskfan.node.clock import SystemClock
 from taskfan.node.cluster_state import ClusterState
@@ -28,17 +27,22 @@ from taskfan.node.grpc_transport import GrpcTransport
 from taskfan.node.node import Node
 from taskfan.node.transport import TransportSettings
 
-try:
-    from uvloop import new_event_loop
-except ImportError:  # Not made for every platform; asyncio's own loop does the same, slower.
-    from asyncio import new_event_loop
-
 log = logging.getLogger("taskfan.member")
 
 # A member that does not end by itself in this time is killed by whoever asked it to.
 GRACE_S = 2.0
 # A member makes little garbage in cycles: collections may be rare, and each copies pages shared with the others.
 GC_THRESHOLDS = (50_000, 50, 100)
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """uvloop's, or asyncio's own where that is not made for: it does the same, slower."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
 
 
 def main(control: socket.socket, http: socket.socket) -> int:
@@ -114,12 +118,22 @@ class _Member:
         self._node = node = Node(local, state, self.clock, self.transport, LocalMachine(self.spec.node))
         for action in (*NODE_ACTIONS, *COORDINATING_ACTIONS):
             node.add_action(action)
+        self.transport.add_service(await services_of(node))
         await self.transport.start(node)
-        self._rest = RestServer(node)
+        self._rest = RestServer(node, self._http_settings())
         await self._rest.start(self._http)
         # What was made by now lives as long as the process.
         gc.freeze()
         log.info("serving http %s, transport %s", local.http_address, local.transport_address)
+
+    def _http_settings(self) -> HttpSettings:
+        node = self.spec.node
+        return HttpSettings(
+            max_content_bytes=node.max_content_bytes,
+            max_header_bytes=node.max_header_bytes,
+            max_line_bytes=node.max_initial_line_bytes,
+            close_timeout_s=GRACE_S / 2,
+        )
 
     async def _close(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -144,5 +158,3 @@ def _log_as(node_name: str) -> None:
     handler.setFormatter(form)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     log.info("starting, pid %d", os.getpid())
-
-

@@ -14,9 +14,7 @@ def first_state(cluster_name: str, cluster_uuid: str, nodes: Sequence[DiscoveryN
     return ClusterState(cluster_name, cluster_uuid, 1, tuple(nodes), None if manager is None else manager.id)
 
 
-def next_state(
-    state: ClusterState, *, joined: Sequence[DiscoveryNode] = (), left: Sequence[str] = ()
-) -> ClusterState:
+def next_state(state: ClusterState, *, joined: Sequence[DiscoveryNode] = (), left: Sequence[str] = ()) -> ClusterState:
     """The state after nodes left (by id) and others joined; one that joins again replaces what it was.
 
     The manager stays as long as it does; after it, the first eligible node that is there takes over, in a new term.

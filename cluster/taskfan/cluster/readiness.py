@@ -73,9 +73,14 @@ async def check_roots(members: Iterable[tuple[str, int, str]], cluster_name: str
     await asyncio.gather(*(check(*member) for member in members))
 
 
-async def check_list(host: str, port: int, node_ids: Sequence[str]) -> None:
-    """One list through one member returns every one of these nodes. Raises NotReady."""
-    answer = _decode(await get(host, port, LIST), _List)
+async def check_list(host: str, port: int, node_ids: Sequence[str], *, only_these: bool) -> None:
+    """One list through one member returns every one of these nodes. Raises NotReady.
+
+    Args:
+        only_these: ask no others; one of them may be paused, and would hold up the answer.
+    """
+    path = f"{LIST}&nodes={','.join(node_ids)}" if only_these else LIST
+    answer = _decode(await get(host, port, path), _List)
     if missing := [node_id for node_id in node_ids if node_id not in answer.nodes]:
         failures = b", ".join(bytes(failure) for failure in answer.node_failures).decode()
         raise NotReady(f"a list through {host}:{port} came without {', '.join(missing)}: {failures or 'no failures'}")

@@ -251,10 +251,13 @@ class RunningCluster:
 
     async def _check_ready(self, started: Sequence[MemberProcess]) -> None:
         """Each of these answers on its HTTP port, and a list through one member shows that each does on its other."""
-        asked = next(iter([m for m in self.members if m.state == "running"] or started))
+        # Through one that is older, where there is one: its link to a new one goes over the transport port.
+        older = [member for member in self.members if member.state == "running" and member not in started]
+        asked = (older or list(started))[0]
+        ids = [member.record.id for member in started]
         checks = [
             check_roots([(m.config.host, m.record.http_port, m.config.name) for m in started], self.config.name),
-            check_list(asked.config.host, asked.record.http_port, [member.record.id for member in started]),
+            check_list(asked.config.host, asked.record.http_port, ids, only_these=len(started) < len(self.members)),
         ]
         try:
             # One of them may end while it is waited for: that is the better reason.

@@ -94,6 +94,10 @@ class StateDirectory:
     def supervisor_log(self) -> Path:
         return self.path / "supervisor.log"
 
+    def all_logs(self) -> list[Path]:
+        """The logs there are: the supervisor's first."""
+        return [path for path in (self.supervisor_log, *sorted(self.logs.glob("*.log"))) if path.exists()]
+
     @property
     def socket_path(self) -> str:
         """Where the supervisor listens: here, or if that is too long for a socket, in a short private place."""

@@ -1,8 +1,9 @@
-"""The process that runs one cluster: `python -m taskfan.cluster.supervisor NAME FD`.
+"""The process that runs one cluster: `python -m taskfan.cluster.supervisor NAME FD RUN_ID`.
 
-It is executed, never forked from a user's process. FD is a socket to whoever starts it: the first message is Launch,
-and until Release the end of that socket, or of that process, is the end of the cluster. It imports everything, forks
-the fork server while it has one thread and no object of gRPC, and only then starts its own event loop.
+It is executed, never forked from a user's process. NAME and RUN_ID only tell people, and `leaks`, what it is. FD is a
+socket to whoever starts it: the first message is Launch, and until Release the end of that socket, or of that process,
+is the end of the cluster. It imports everything, forks the fork server while it has one thread and no object of gRPC,
+and only then starts its own event loop.
 """
 
 from __future__ import annotations
@@ -96,6 +97,7 @@ class _Supervisor:
         self._directory = directory
         self._stopping = asyncio.Event()
         self._problem: ClusterError | None = None
+        self._waiting_for_end: list[Channel] = []
 
     async def run(self, fork_server: ForkServer, owner: socket.socket, began_s: float) -> int:
         """From the first member to the last. Returns the exit status."""
@@ -154,14 +156,18 @@ class _Supervisor:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         channel = Channel(reader, writer)
-        try:
+        # Its end is the end of this coroutine; at the end of the supervisor it is cancelled.
+        with contextlib.suppress(ChannelClosed, asyncio.CancelledError):
             while True:
                 # Whoever connects may also wait: there are few, all of this user.
-                channel.send(await self._answer(await channel.receive(Command)))
-        except ChannelClosed:
-            pass
-        finally:
-            await channel.close()
+                command = await channel.receive(Command)
+                if command.verb == "down":
+                    # Answered by the end of the connection, when all is gone.
+                    self._waiting_for_end.append(channel)
+                    self._stopping.set()
+                    return
+                channel.send(await self._answer(command))
+        await channel.close()
 
     async def _answer(self, command: Command) -> ClusterStatus | Problem:
         try:
@@ -182,10 +188,6 @@ class _Supervisor:
                 return
             case "ready":
                 await cluster.check_ready()
-            case "down":
-                self._stopping.set()
-                # Answered by the end of the connection, when all is gone.
-                await asyncio.get_running_loop().create_future()
             case verb:
                 verbs = {
                     "start": cluster.start_node,

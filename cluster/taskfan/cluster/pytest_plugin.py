@@ -1,0 +1,143 @@
+"""Clusters for tests: fixtures, the marker `nodes`, logs beside failures, and leaks as failures.
+
+Loaded in every pytest run of its users, so it imports nothing else before a fixture is used.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from opensearchpy import OpenSearch
+
+    from taskfan.cluster.cluster import Cluster
+
+DEFAULT_NODES = 3
+_SHOWN_NODES = 10
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "nodes(n): how many nodes the fixture `opensearch_cluster` starts (3 unless said)"
+    )
+
+
+@pytest.fixture
+def opensearch_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A cluster of this test alone, of as many nodes as `@pytest.mark.nodes(n)` says, 3 without."""
+    marker = request.node.get_closest_marker("nodes")
+    with _started(nodes=_nodes_of(marker)) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def opensearch_cluster_proc() -> Iterator[Cluster]:
+    """A cluster of 3 nodes for all tests of this process; under xdist each worker has its own."""
+    with _started(nodes=DEFAULT_NODES) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def opensearch_cluster_factory() -> Iterator[Callable[..., Cluster]]:
+    """Call it with the arguments of `Cluster` for as many clusters as a test needs; they end with the test."""
+    with ExitStack() as stack:
+        yield lambda *args, **options: stack.enter_context(_started(*args, **options))
+
+
+@pytest.fixture
+def opensearch_client(opensearch_cluster: Cluster) -> Iterator[OpenSearch]:
+    """A client of opensearch-py that knows all nodes of `opensearch_cluster`."""
+    opensearchpy = pytest.importorskip("opensearchpy", reason="opensearch-py is not installed")
+    client = opensearchpy.OpenSearch(hosts=opensearch_cluster.urls)
+    yield client
+    client.close()
+
+
+def _nodes_of(marker: pytest.Mark | None) -> int:
+    if marker is None:
+        return DEFAULT_NODES
+    if len(marker.args) != 1 or marker.kwargs or not isinstance(marker.args[0], int):
+        raise pytest.UsageError("the marker is written @pytest.mark.nodes(5)")
+    return marker.args[0]
+
+
+@contextmanager
+def _started(*args: Any, **options: Any) -> Iterator[Cluster]:
+    from taskfan.cluster.cluster import Cluster, footprints
+
+    cluster = Cluster(*args, **options).start()
+    footprint = footprints[-1]
+    try:
+        yield cluster
+    finally:
+        cluster.stop()
+        footprints.remove(footprint)
+        _fail_for(footprint.left_over())
+
+
+def _fail_for(left_over: list[str]) -> None:
+    if left_over:
+        pytest.fail("a cluster of this test was not gone at its end:\n" + "\n".join(left_over), pytrace=False)
+
+
+# ---------------------------------------------------------------------- clusters that a test starts by itself
+
+
+def _cluster_module() -> Any:
+    """The module of `Cluster`, if a test has imported it."""
+    return sys.modules.get("taskfan.cluster.cluster")
+
+
+_of_call = pytest.StashKey[list[Any]]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Note which clusters the test itself starts: those of fixtures may live longer."""
+    module = _cluster_module()
+    known = list(module.footprints) if module is not None else []
+    try:
+        return (yield)
+    finally:
+        module = _cluster_module()
+        if module is not None:
+            item.stash[_of_call] = [footprint for footprint in module.footprints if footprint not in known]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    """After the fixtures are gone, nothing of what the test started may be left."""
+    result = yield
+    left_over: list[str] = []
+    module = _cluster_module()
+    for footprint in item.stash.get(_of_call, []):
+        if footprint not in module.footprints:
+            continue
+        module.footprints.remove(footprint)
+        left_over += footprint.left_over()
+        if (cluster := module.live_clusters.get(footprint.run_id)) is not None:
+            cluster.stop()
+    _fail_for(left_over)
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the last log lines of the nodes beside a failure."""
+    report = yield
+    module = _cluster_module()
+    if module is not None and report.failed:
+        logs = dict(module.last_words)
+        for cluster in module.live_clusters.values():
+            logs |= cluster.last_log_lines()
+        report.sections += [(f"log of {name}", "\n".join(lines)) for name, lines in list(logs.items())[:_SHOWN_NODES]]
+    if module is not None and call.when == "teardown":
+        module.last_words.clear()
+    return report
