@@ -46,7 +46,8 @@ async def wait_for_all(context: ActionContext, tasks: list[Task], limit_s: float
 def java_object(task: Task) -> str:
     """What Java prints for an object without words of its own: its class and a number in hex."""
     java_class = "org.opensearch.tasks.CancellableTask" if task.cancellable else "org.opensearch.tasks.Task"
-    return f"{java_class}@{task.id.number:x}"
+    # Java's number is a hash of 31 bits; this one is spread as wide, and always has eight digits.
+    return f"{java_class}@{0x10000000 + task.id.number * 0x9E3779B1 % 0x70000000:x}"
 
 
 LIST_OF_NODE = Action(f"{LIST_ACTION}[n]", list_tasks_of_node, pb.ListTasksRequest, pb.NodeTasksResponse)
