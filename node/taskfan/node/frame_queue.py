@@ -1,4 +1,4 @@
-"""The frames that wait to be written on one link: who goes first, and how many bytes may wait. Pure."""
+"""The frames that wait to be written on one link: who goes first, and how many bytes may wait. No I/O, no clock."""
 
 from __future__ import annotations
 

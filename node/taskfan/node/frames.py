@@ -1,4 +1,4 @@
-"""What travels on a link: frames as bytes, their fragments, and the handshake. Pure."""
+"""What travels on a link: frames as bytes, their fragments, and the handshake. No I/O, no clock."""
 
 from __future__ import annotations
 

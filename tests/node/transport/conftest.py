@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from typing import cast
 
 import pytest
 
@@ -13,7 +12,8 @@ from tests.node.transport.world import GrpcWorld, MemoryWorld, World
 @pytest.fixture(params=[MemoryWorld, GrpcWorld], ids=["memory", "grpc"])
 def world(request: pytest.FixtureRequest) -> World:
     """The members of one story; a new implementation is added here."""
-    made: World = request.param()
+    made = request.param()
+    assert isinstance(made, World)
     return made
 
 
@@ -23,5 +23,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
-    cast(World, pyfuncitem.funcargs["world"]).run(pyfuncitem.obj(**arguments))
+    made = pyfuncitem.funcargs["world"]
+    assert isinstance(made, World)
+    made.run(pyfuncitem.obj(**arguments))
     return True

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Protocol
+from typing import Any
+
+import uvloop
 
 from taskfan.node.clock import Clock, SystemClock, VirtualClock, VirtualTimeLoop
 from taskfan.node.cluster_state import DiscoveryNode
@@ -13,11 +15,13 @@ from taskfan.node.frames import Identity
 from taskfan.node.grpc_transport import GrpcTransport
 from taskfan.node.link_transport import FrameStream, LinkTransport
 from taskfan.node.memory_transport import MemoryNetwork
-from taskfan.node.transport import InboundLink, Request, TransportSettings
+from taskfan.node.transport import InboundLink, Request, Transport, TransportSettings
 
 # No story is longer than this, in the time of its clock.
 LIMIT_S = 120.0
 CLUSTER = "contract"
+# What all implementations derive from keeps the protocol: the type checker says so here.
+KEEPS_THE_PROTOCOL: type[Transport] = LinkTransport
 Handler = Callable[[Request, InboundLink], Awaitable[bytes]]
 
 
@@ -56,13 +60,21 @@ class Member:
         return asyncio.create_task(self.transport.send(to.node, Request(action, payload)))
 
 
-class World(Protocol):
-    """Members over one implementation, on one loop; closes what it made, and finds what was left."""
+class World:
+    """Members over one implementation, on one loop. Closes what it made, and finds what was left."""
 
     clock: Clock
 
+    def __init__(self) -> None:
+        self._errors: list[object] = []
+        self._members: list[Member] = []
+
     def run(self, story: Coroutine[Any, Any, None]) -> None:
-        """Play a story, to its end and within its limit."""
+        """Play a story, to its end and within its limit. Fails when it leaves a task, or an error nobody saw."""
+        with asyncio.Runner(loop_factory=self._new_loop) as runner:
+            runner.get_loop().set_exception_handler(lambda _loop, context: self._errors.append(context))
+            runner.run(self._play(story))
+        assert self._errors == [], self._errors
 
     async def member(
         self,
@@ -80,114 +92,91 @@ class World(Protocol):
             at: takes the address of this one, which has ended, in a new incarnation.
             serve: plays the other side of the links that are opened to it, instead of the transport.
         """
+        identity = Identity(cluster, f"{name}-id", f"incarnation-{len(self._members)}")
+        address, transport = self._make(identity, settings, at.node.transport_address if at else None)
+        member = Member(a_node(name, address, identity.incarnation_id), transport, self.clock)
+        self._members.append(member)
+        if serve is not None:
+            setattr(transport, "serve", serve)  # noqa: B010
+        if start:
+            await transport.start(member.handlers)
+        return member
 
     async def kill(self, member: Member) -> None:
         """End it without a word to the others."""
-
-
-class _World:
-    """What both worlds share."""
-
-    def __init__(self) -> None:
-        self.clock: Clock
-        self.errors: list[object] = []
-        self.members: list[Member] = []
-
-    def loop_factory(self) -> asyncio.AbstractEventLoop:
         raise NotImplementedError
 
-    def begin(self) -> None:
+    def _new_loop(self) -> asyncio.AbstractEventLoop:
         raise NotImplementedError
 
-    def note(self, name: str, error: BaseException) -> None:
-        self.errors.append((name, error))
+    def _begin(self) -> None:
+        """On the loop, before anything else."""
+        raise NotImplementedError
 
-    def run(self, story: Coroutine[Any, Any, None]) -> None:
-        with asyncio.Runner(loop_factory=self.loop_factory) as runner:
-            runner.get_loop().set_exception_handler(lambda _loop, context: self.errors.append(context))
-            runner.run(self._play(story))
-        assert self.errors == [], self.errors
+    def _make(
+        self, identity: Identity, settings: TransportSettings | None, address: str | None
+    ) -> tuple[str, LinkTransport]:
+        """A transport at this address, or at a new one, and where it is."""
+        raise NotImplementedError
+
+    def _note(self, name: str, error: BaseException) -> None:
+        self._errors.append((name, error))
 
     async def _play(self, story: Coroutine[Any, Any, None]) -> None:
-        self.begin()
+        self._begin()
         try:
             async with self.clock.timeout(LIMIT_S):
                 await story
         finally:
-            for member in self.members:
+            for member in self._members:
                 await member.transport.close()
             await until(self.clock, lambda: not left_tasks(), "tasks were left")
 
-    async def take_in(self, member: Member, serve: Callable[[FrameStream], Awaitable[None]] | None) -> Member:
-        self.members.append(member)
-        if serve is not None:
-            setattr(member.transport, "serve", serve)  # noqa: B010
-        return member
 
-
-class MemoryWorld(_World):
+class MemoryWorld(World):
     """Members in a `MemoryNetwork`, on virtual time."""
 
-    def loop_factory(self) -> asyncio.AbstractEventLoop:
+    network: MemoryNetwork
+
+    def _new_loop(self) -> asyncio.AbstractEventLoop:
         return VirtualTimeLoop()
 
-    def begin(self) -> None:
-        self.clock = VirtualClock(on_error=self.note)
+    def _begin(self) -> None:
+        self.clock = VirtualClock(on_error=self._note)
         self.network = MemoryNetwork(self.clock)
 
-    async def member(
-        self,
-        name: str,
-        *,
-        cluster: str = CLUSTER,
-        settings: TransportSettings | None = None,
-        at: Member | None = None,
-        serve: Callable[[FrameStream], Awaitable[None]] | None = None,
-        start: bool = True,
-    ) -> Member:
-        incarnation = f"incarnation-{len(self.members)}"
-        address = at.node.transport_address if at else f"127.0.0.1:{9300 + len(self.members)}"
-        node = a_node(name, address, incarnation)
-        transport = self.network.transport(node, cluster, settings)
-        member = await self.take_in(Member(node, transport, self.clock), serve)
-        if start:
-            await transport.start(member.handlers)
-        return member
+    def _make(
+        self, identity: Identity, settings: TransportSettings | None, address: str | None
+    ) -> tuple[str, LinkTransport]:
+        address = address or f"127.0.0.1:{9300 + len(self._members)}"
+        node = a_node(identity.node_id.removesuffix("-id"), address, identity.incarnation_id)
+        return address, self.network.transport(node, identity.cluster_name, settings)
 
     async def kill(self, member: Member) -> None:
+        """End it without a word to the others."""
         self.network.kill(member.node.id)
 
 
-class GrpcWorld(_World):
-    """Members that speak gRPC over loopback."""
+class GrpcWorld(World):
+    """Members that speak gRPC over loopback, on the loop that real members run on."""
 
-    def loop_factory(self) -> asyncio.AbstractEventLoop:
-        return asyncio.new_event_loop()
+    def _new_loop(self) -> asyncio.AbstractEventLoop:
+        return uvloop.new_event_loop()
 
-    def begin(self) -> None:
-        self.clock = SystemClock(on_error=self.note)
+    def _begin(self) -> None:
+        self.clock = SystemClock(on_error=self._note)
 
-    async def member(
-        self,
-        name: str,
-        *,
-        cluster: str = CLUSTER,
-        settings: TransportSettings | None = None,
-        at: Member | None = None,
-        serve: Callable[[FrameStream], Awaitable[None]] | None = None,
-        start: bool = True,
-    ) -> Member:
-        incarnation = f"incarnation-{len(self.members)}"
-        transport = GrpcTransport(f"{name}-id", incarnation, cluster, self.clock, settings)
-        port = transport.bind("127.0.0.1", int(at.node.transport_address.rpartition(":")[2]) if at else 0)
-        node = a_node(name, f"127.0.0.1:{port}", incarnation)
-        member = await self.take_in(Member(node, transport, self.clock), serve)
-        if start:
-            await transport.start(member.handlers)
-        return member
+    def _make(
+        self, identity: Identity, settings: TransportSettings | None, address: str | None
+    ) -> tuple[str, LinkTransport]:
+        transport = GrpcTransport(
+            identity.node_id, identity.incarnation_id, identity.cluster_name, self.clock, settings
+        )
+        port = transport.bind("127.0.0.1", int(address.rpartition(":")[2]) if address else 0)
+        return f"127.0.0.1:{port}", transport
 
     async def kill(self, member: Member) -> None:
-        # Over a socket, the end of a transport looks the same as that of its process.
+        """End it. Over a socket, the end of a transport looks the same as that of its process."""
         await member.transport.close()
 
 
