@@ -33,6 +33,9 @@ with Cluster(nodes=3) as cluster:
     while ask(f"{two}?actions=*query*").count("parent_task_id") < 3 and time.monotonic() < begun + 60:
         time.sleep(0.02)  # Its children start within milliseconds; the story goes on when they run.
     tell("Any node lists what runs on all. Children name their parent:", f"{two}?group_by=none&actions=*search*&pretty")
-    tell("The same as a table:", two.replace("_tasks", "_cat/tasks?v&actions=*search*&h=action,task_id,parent_task_id"))
+    tell(
+        "The same as a table:",
+        two.replace("_tasks", "_cat/tasks?v&h=action,task_id,parent_task_id,node&actions=*search*"),
+    )
     tell("A cancel reaches all children:", f"{three}/{task}/_cancel?wait_for_completion=true&pretty", "POST")
     tell("They have ended, on every node:", f"{two}?actions=*search*")
