@@ -378,3 +378,5 @@ def _finish(caller: object, failure: TaskfanError | None) -> None:
         caller.set_result(None)
     else:
         caller.set_exception(failure)
+        # Who stopped waiting meanwhile does not hear of it, and that is nothing to complain of.
+        caller.exception()
