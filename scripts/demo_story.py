@@ -11,8 +11,7 @@ SEARCH = {"action": "indices:data/read/search", "duration": "until_cancelled", "
 
 
 def ask(url: str, method: str = "GET", body: str = "") -> str:
-    headers = {"Content-Type": "application/json"} if body else {}
-    request = urllib.request.Request(url, body.encode() or None, headers, method=method)
+    request = urllib.request.Request(url, body.encode() or None, {"Content-Type": "application/json"}, method=method)
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
         return str(answer.read().decode())
 
@@ -33,9 +32,7 @@ with Cluster(nodes=3) as cluster:
     while ask(f"{two}?actions=*query*").count("parent_task_id") < 3 and time.monotonic() < begun + 60:
         time.sleep(0.02)  # Its children start within milliseconds; the story goes on when they run.
     tell("Any node lists what runs on all. Children name their parent:", f"{two}?group_by=none&actions=*search*&pretty")
-    tell(
-        "The same as a table:",
-        two.replace("_tasks", "_cat/tasks?v&h=action,task_id,parent_task_id,node&actions=*search*"),
-    )
+    table = two.replace("_tasks", "_cat/tasks?v&h=action,task_id,parent_task_id,node&actions=*search*")
+    tell("The same as a table:", table)
     tell("A cancel reaches all children:", f"{three}/{task}/_cancel?wait_for_completion=true&pretty", "POST")
     tell("They have ended, on every node:", f"{two}?actions=*search*")
