@@ -1,0 +1,1 @@
+"""Indices, documents, search and the reindex family, as values and decisions: nothing here waits, reads or sends."""

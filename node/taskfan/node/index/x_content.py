@@ -1,0 +1,183 @@
+"""JSON bodies: their values, and the line and column of any part of them for the words of an error. Pure.
+
+A body is decoded as a whole and quickly. Only when something in it is wrong is it read again, token by token, to
+find the place of what was wrong: OpenSearch parses as a stream and names the place of its current token.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from taskfan.node.errors import TaskfanError
+from taskfan.node.index.errors import BodyUnreadable, JsonUnreadable, NotXContent, ParsingFailed, XContentParse
+
+Path = tuple[str | int, ...]
+Part = Literal["key", "value", "end"]
+
+_decode = msgspec.json.Decoder().decode
+_SOURCE = "[Source: REDACTED (`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` disabled); byte offset: #{}]"
+_TOKEN = re.compile(rb'[ \t\r\n]*(?:([{}\[\],:])|("(?:[^"\\]|\\.)*")|([^\s{}\[\],:"]+))', re.DOTALL)
+
+
+class Place(NamedTuple):
+    """Where a token begins; both count from 1, the column in bytes."""
+
+    line: int
+    column: int
+
+
+def token_name(value: Any) -> str:
+    """What OpenSearch calls the token a value begins with. Source: `XContentParser.Token`."""
+    match value:
+        case None:
+            return "VALUE_NULL"
+        case bool():
+            return "VALUE_BOOLEAN"
+        case int() | float():
+            return "VALUE_NUMBER"
+        case str():
+            return "VALUE_STRING"
+        case list():
+            return "START_ARRAY"
+    return "START_OBJECT"
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """One JSON text: its value, and where its parts are."""
+
+    raw: bytes
+    value: Any
+
+    def place(self, path: Path, part: Part = "value") -> Place:
+        """Where the key, the value or the closing bracket at `path` is; the beginning if there is no such part."""
+        offset = next((at for at, *found in _parts(self.raw) if found == [path, part]), 0)
+        return self._place_of(offset)
+
+    def _place_of(self, offset: int) -> Place:
+        return Place(self.raw.count(b"\n", 0, offset) + 1, offset - (self.raw.rfind(b"\n", 0, offset) + 1) + 1)
+
+    def parsing_failed(
+        self, reason: str, path: Path, part: Part = "value", cause: TaskfanError | None = None
+    ) -> ParsingFailed:
+        """A `parsing_exception` at a part of this body."""
+        return ParsingFailed(reason, *self.place(path, part), cause=cause)
+
+    def x_content_parse(
+        self, reason: str, path: Path, part: Part = "value", cause: TaskfanError | None = None
+    ) -> XContentParse:
+        """An `x_content_parse_exception` at a part of this body; its reason begins with the place."""
+        return XContentParse(reason, *self.place(path, part), cause=cause)
+
+
+def read_body(raw: bytes) -> Body:
+    """Decode a JSON body.
+
+    Raises:
+        BodyUnreadable: it is empty.
+        JsonUnreadable: it is no JSON, in Jackson's words for the commonest faults.
+    """
+    if not raw:
+        raise BodyUnreadable("request body is required")
+    try:
+        return Body(raw, _decode(raw))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise json_fault(raw) from None
+
+
+def read_document(raw: bytes) -> dict[str, Any]:
+    """Decode the source of a document, which is a JSON object.
+
+    Raises:
+        NotXContent: it does not begin as one.
+        JsonUnreadable: it begins as one but is none.
+    """
+    if not raw.lstrip().startswith(b"{"):
+        raise NotXContent
+    try:
+        value: dict[str, Any] = _decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise json_fault(raw) from None
+    return value
+
+
+def json_fault(raw: bytes) -> JsonUnreadable:
+    """What Jackson says of text that is no JSON.
+
+    Differs: it knows an unknown word and a text that ends too soon; anything else is called an unexpected character.
+    """
+    kind, reason = _fault(raw)
+    cause = JsonUnreadable(reason)
+    ended = kind == "unexpected_end_of_input_exception"
+    cause.kind = kind if ended else "stream_read_exception"
+    error = JsonUnreadable(reason, cause=cause)
+    error.kind = kind
+    return error
+
+
+def _fault(raw: bytes) -> tuple[str, str]:
+    depth: list[bytes] = []
+    for offset, token in _tokens(raw):
+        if token in (b"{", b"["):
+            depth.append(token)
+        elif token in (b"}", b"]") and depth:
+            depth.pop()
+        elif token[:1].isalpha() and token not in (b"true", b"false", b"null"):
+            word = token.decode("utf-8", "replace")
+            return "json_parse_exception", (
+                f"Unrecognized token '{word}': was expecting (JSON String, Number, Array, Object or token "
+                f"'null', 'true' or 'false')\n at {_SOURCE.format(offset)}"
+            )
+    if depth:
+        return "unexpected_end_of_input_exception", _end_of_input(raw, depth[-1])
+    shown = chr(raw.lstrip()[0]) if raw.strip() else " "
+    return "json_parse_exception", f"Unexpected character ('{shown}' (code {ord(shown)}))\n at {_SOURCE.format(0)}"
+
+
+def _end_of_input(raw: bytes, opened: bytes) -> str:
+    at, kind = _SOURCE.format(len(raw)), "Object" if opened == b"{" else "Array"
+    if raw.rstrip()[-1:] in b":,{[":
+        return f"Unexpected end-of-input within/between {kind} entries\n at {at}"
+    start = _SOURCE.format("UNKNOWN")
+    return f"Unexpected end-of-input: expected close marker for {kind} (start marker at {start})\n at {at}"
+
+
+def _tokens(raw: bytes) -> Iterator[tuple[int, bytes]]:
+    position = 0
+    while (found := _TOKEN.match(raw, position)) is not None:
+        yield found.start(found.lastindex or 0), found[found.lastindex or 0]
+        position = found.end()
+
+
+def _parts(raw: bytes) -> Iterator[tuple[int, Path, Part]]:
+    """Every key, value and closing bracket with its offset and path. Expects JSON."""
+    path: list[str | int] = []
+    opened: list[bytes] = []
+    key_next = False
+    for offset, token in _tokens(raw):
+        match token:
+            case b"{" | b"[":
+                yield offset, tuple(path), "value"
+                opened.append(token)
+                key_next = token == b"{"
+                path.append(0 if token == b"[" else "")
+            case b"}" | b"]":
+                opened.pop()
+                path.pop()
+                yield offset, tuple(path), "end"
+            case b",":
+                key_next = opened[-1] == b"{"
+                if not key_next:
+                    path[-1] = int(path[-1]) + 1
+            case b":":
+                key_next = False
+            case _ if key_next:
+                path[-1] = _decode(token)
+                yield offset, tuple(path), "key"
+            case _:
+                yield offset, tuple(path), "value"
