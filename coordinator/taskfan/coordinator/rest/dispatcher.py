@@ -11,12 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from taskfan.coordinator.rest import formats
 from taskfan.coordinator.rest.errors import BadContentType, Bug, ParseFailure, TooLarge, envelope, plain_error
 from taskfan.coordinator.rest.formats import PLAIN, Options
-from taskfan.coordinator.rest.messages import JSON, TEXT, Answer, Client, RestRequest
+from taskfan.coordinator.rest.messages import TEXT, Answer, Client, RestRequest
 from taskfan.coordinator.rest.plan import Plan, Planner, Refusal
 from taskfan.coordinator.rest.routes import route_table
 from taskfan.node.cluster_state import OPENSEARCH_VERSION
@@ -174,11 +172,12 @@ def _written(answer: Answer | Refusal | TaskfanError, options: Options, format: 
     return int(answer.http_status), *formats.write_value(body, options, format)
 
 
-def broken_response(error: TaskfanError) -> Response:
+def broken_response(answer: TaskfanError | Refusal) -> Response:
     """The answer to what is no request: nothing of it is known, so it is JSON and echoes nothing."""
-    body = msgspec.json.encode(envelope(error))
-    fields = [VERSION_FIELD, (b"content-type", JSON.encode()), (b"content-length", b"%d" % len(body))]
-    return Response(int(error.http_status), [*fields, (b"connection", b"close")], [body])
+    status, content_type, parts = _written(answer, PLAIN, "json")
+    fields = [VERSION_FIELD, (b"content-type", content_type.encode())]
+    fields += [(b"content-length", b"%d" % sum(map(len, parts))), (b"connection", b"close")]
+    return Response(status, fields, parts)
 
 
 def _first(fields: Fields, name: bytes) -> str | None:

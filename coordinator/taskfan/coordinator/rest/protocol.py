@@ -17,8 +17,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from taskfan.coordinator.rest.dispatcher import broken_response
-from taskfan.coordinator.rest.errors import RequestTimeout, TooLarge, TooLongHeader, TooLongLine
+from taskfan.coordinator.rest.errors import RequestTimeout, TooLarge, TooLongHeader, TooLongLine, plain_error
 from taskfan.coordinator.rest.messages import Client
+from taskfan.coordinator.rest.plan import Refusal
 from taskfan.node.clock import Clock, TimerHandle
 from taskfan.node.errors import IllegalArgument, TaskfanError
 
@@ -35,6 +36,8 @@ class HttpSettings:
     # From the first byte of a request to the end of its head, and from there to its end.
     head_timeout_s: float = 30.0
     body_timeout_s: float = 300.0
+    # A client that does not read its answer.
+    write_timeout_s: float = 300.0
     # An open connection without a request. Long, for a client should not find its pooled connections closed.
     keep_alive_s: int = 3600
     # How long a refused client may take to read why.
@@ -63,6 +66,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._part = ""
         self._part_timer: TimerHandle | None = None
         self._timed_part = ""
+        self._write_timer: TimerHandle | None = None
         self._header_bytes = 0
         self._fed_head_bytes = 0
         self._content_length = 0
@@ -86,6 +90,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._stop_write_timer()
         self._unset_keepalive_if_required()
         running, self._running = self._running, None
         for cycle in (running, self.cycle):
@@ -186,9 +191,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.expect_100_continue = value.lower() == b"100-continue"
 
     def on_headers_complete(self) -> None:
-        settings = self._settings
-        if self._content_length > settings.max_content_bytes:
-            self._refuse_in_parser(TooLarge(settings.max_content_bytes))
+        self._check_head()
         self._part = "body"
         parser, version = self.parser, self.parser.get_http_version()
         raw_path, _, query = self.url.partition(b"?")
@@ -226,6 +229,13 @@ class HttpProtocol(HttpToolsProtocol):
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))
 
+    def _check_head(self) -> None:
+        settings = self._settings
+        if len(self.parser.get_method()) + len(self.url) + len("  HTTP/1.1") > settings.max_line_bytes:
+            self._refuse_in_parser(TooLongLine(settings.max_line_bytes))
+        if self._content_length > settings.max_content_bytes:
+            self._refuse_in_parser(TooLarge(settings.max_content_bytes))
+
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
         if self._body_bytes > self._settings.max_content_bytes:
@@ -237,6 +247,20 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     # ------------------------------------------------------------------ answering
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._write_timer is None:
+            self._write_timer = self._clock.call_later(self._settings.write_timeout_s, self.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_write_timer()
+
+    def _stop_write_timer(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
@@ -251,7 +275,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._refusal = error
         raise error
 
-    def refuse(self, error: TaskfanError) -> None:
+    def refuse(self, error: TaskfanError | Refusal) -> None:
         """Say what is wrong, if nothing else is being answered, and close."""
         self._is_refused = True
         self._stop_timer()
@@ -267,7 +291,7 @@ class HttpProtocol(HttpToolsProtocol):
             running.message_event.set()
         self._write_refusal(error)
 
-    def _write_refusal(self, error: TaskfanError) -> None:
+    def _write_refusal(self, error: TaskfanError | Refusal) -> None:
         response = broken_response(error)
         head = b"".join(b"%b: %b\r\n" % field for field in response.fields)
         self.transport.write(b"".join([STATUS_LINE[response.status], head, b"\r\n", *response.parts]))
@@ -284,6 +308,8 @@ def client_of(scope: Any) -> Client:
     return client
 
 
-def _broken(error: httptools.HttpParserError) -> TaskfanError:
+def _broken(error: httptools.HttpParserError) -> TaskfanError | Refusal:
     """What the parser could not read, in the form of OpenSearch's refusals."""
+    if isinstance(error, httptools.HttpParserInvalidMethodError):
+        return Refusal(405, plain_error("Unexpected HTTP method", 405))
     return IllegalArgument(f"invalid HTTP request: {error}")

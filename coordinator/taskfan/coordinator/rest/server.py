@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
@@ -95,6 +96,16 @@ class RestServer:
         send: Callable[[Message], Awaitable[None]],
     ) -> None:
         """ASGI, of which only `http` ever comes here."""
+        # When the clock closes there is nobody left to tell of what did not end.
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._serve(scope, receive, send)
+
+    async def _serve(
+        self,
+        scope: MutableMapping[str, Any],
+        receive: Callable[[], Awaitable[Message]],
+        send: Callable[[Message], Awaitable[None]],
+    ) -> None:
         ours = scope["extensions"]["taskfan"]
         body = await _whole_body(receive) if ours["has_body"] else b""
         if body is None:
