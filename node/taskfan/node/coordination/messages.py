@@ -1,0 +1,178 @@
+"""What nodes say to one another about who is the manager and what the cluster state is. Pure.
+
+Each request is one of OpenSearch's actions, named above it; those without an answer of their own are answered by
+`Acknowledged`. Any may be refused with `CoordinationRejected`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from taskfan.node.cluster_state import ClusterState, DiscoveryNode
+from taskfan.node.coordination.voting import NOBODY, VotingConfiguration
+from taskfan.node.errors import TaskfanError
+
+
+class CoordinationRejected(TaskfanError):
+    """What was asked does not fit this node's term, state or mode; the sender is out of date, or this node is."""
+
+    kind = "coordination_state_rejected_exception"
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedState:
+    """A cluster state with the voting configurations in force: what is published, accepted and kept.
+
+    `committed_configuration` is the last that is known to be committed, `accepted_configuration` that of
+    this very state; while they differ, a majority of each is needed. Source: `CoordinationMetadata`.
+    """
+
+    cluster: ClusterState
+    committed_configuration: VotingConfiguration = NOBODY
+    accepted_configuration: VotingConfiguration = NOBODY
+    # Once true, no state of another cluster is accepted.
+    cluster_uuid_committed: bool = False
+
+    @property
+    def term(self) -> int:
+        """In which it was published; 0 before the first."""
+        return self.cluster.term
+
+    @property
+    def version(self) -> int:
+        """Of the cluster state."""
+        return self.cluster.version
+
+    @property
+    def voters(self) -> tuple[str, ...]:
+        """Everybody whose vote may count now."""
+        return tuple(dict.fromkeys([*self.committed_configuration.node_ids, *self.accepted_configuration.node_ids]))
+
+    def is_quorum(self, votes: dict[str, Join]) -> bool:
+        """Whether these votes elect a manager."""
+        return self.committed_configuration.has_quorum(votes) and self.accepted_configuration.has_quorum(votes)
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """A vote: `source` gives it to `target` for this term, and says how new the state is that it has accepted."""
+
+    source: DiscoveryNode
+    target_id: str
+    term: int
+    accepted_term: int
+    accepted_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """It was done, and there is nothing more to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeersRequest:
+    """internal:discovery/request_peers: who is the manager, and who else is there?"""
+
+    source: DiscoveryNode
+
+
+@dataclass(frozen=True, slots=True)
+class PeersResponse:
+    """The manager, if there is one, and the eligible nodes known."""
+
+    leader: DiscoveryNode | None
+    known_peers: tuple[DiscoveryNode, ...]
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class PreVoteRequest:
+    """internal:cluster/request_pre_vote: would you vote for me? Binds nobody, and changes no term."""
+
+    source: DiscoveryNode
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class PreVoteResponse:
+    """I have no manager, and this is my state: vote for yourself if yours is as new."""
+
+    term: int
+    accepted_term: int
+    accepted_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartJoinRequest:
+    """internal:cluster/coordination/start_join: move to this term and join me."""
+
+    source: DiscoveryNode
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class JoinRequest:
+    """internal:cluster/coordination/join: take me in. With a vote, when this term's is for the one asked."""
+
+    source: DiscoveryNode
+    term: int
+    join: Join | None
+
+
+@dataclass(frozen=True, slots=True)
+class PublishRequest:
+    """internal:cluster/coordination/publish_state: accept this state."""
+
+    source: DiscoveryNode
+    state: AcceptedState
+
+
+@dataclass(frozen=True, slots=True)
+class PublishResponse:
+    """Accepted; with the vote of this term, if it was not given yet."""
+
+    term: int
+    version: int
+    join: Join | None
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyCommitRequest:
+    """internal:cluster/coordination/commit_state: a majority has accepted it; apply it."""
+
+    source: DiscoveryNode
+    term: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class FollowerCheckRequest:
+    """internal:coordination/fault_detection/follower_check: are you there, and do you follow me?
+
+    Differs: it names the process that is meant, because here a link may lead to the node's next one.
+    """
+
+    source: DiscoveryNode
+    term: int
+    target_ephemeral_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderCheckRequest:
+    """internal:coordination/fault_detection/leader_check: are you there, and am I one of yours?"""
+
+    source: DiscoveryNode
+
+
+Request: TypeAlias = (
+    PeersRequest
+    | PreVoteRequest
+    | StartJoinRequest
+    | JoinRequest
+    | PublishRequest
+    | ApplyCommitRequest
+    | FollowerCheckRequest
+    | LeaderCheckRequest
+)
+Answer: TypeAlias = Acknowledged | PeersResponse | PreVoteResponse | PublishResponse
