@@ -267,3 +267,58 @@ def test_a_link_that_closes_cancels_what_came_over_it() -> None:
         end b
             b ends
     """)
+
+
+def test_of_two_failures_the_first_in_time_is_told_once_both_are_known() -> None:
+    check_story("""
+        start p on A
+        send b of p to B
+            A>B child b
+        send c of p to C
+            A>C child c
+        cancel p for user
+            p is cancelled: by user request
+            A>B ban p
+            A>C ban p
+        refuse A>C ban p
+            ban p fails: rejected
+        close A>B
+            child b fails: disconnected
+            ban p fails: disconnected
+            user is told: rejected_execution_exception
+    """)
+
+
+def test_of_two_failures_below_the_first_in_time_is_told_at_the_top() -> None:
+    check_story("""
+        start p on A
+        send c of p to B
+            A>B child c
+        deliver A>B child c
+            c starts
+        send d of p to B
+            A>B child d
+        deliver A>B child d
+            d starts
+        send g of c to C
+            B>C child g
+        send h of d to C
+            B>C child h
+        cancel p for user
+            p is cancelled: by user request
+            A>B ban p
+        deliver A>B ban p
+            c is cancelled: by user request
+            B>C ban c
+            d is cancelled: by user request
+            B>C ban d
+        refuse B>C ban d
+            ban d fails: rejected
+        close B>C
+            child g fails: disconnected
+            child h fails: disconnected
+            ban c fails: disconnected
+            B>A reply ban p
+        deliver B>A reply ban p
+            user is told: rejected_execution_exception
+    """)

@@ -76,9 +76,11 @@ def test_a_task_is_unregistered_once() -> None:
 def test_a_ban_stops_running_children_and_refuses_later_ones() -> None:
     registry = TaskRegistry("n")
     child, other = register(registry, parent=PARENT), register(registry, parent=OTHER)
+    namesake = register(registry, parent=TaskId("another node", PARENT.number))
     plain = register(registry, PLAIN, parent=PARENT)
     assert set_ban(registry) == [StopTask(child, "why"), CancelDone("ban", None)]
-    assert (child.cancelled, other.cancelled, plain.cancelled) == (CancelledInfo("why", 9), None, None)
+    assert child.cancelled == CancelledInfo("why", 9)
+    assert [task.cancelled for task in (other, namesake, plain)] == [None, None, None]
     assert dict(registry.bans) == {PARENT: "why"}
     with pytest.raises(TaskCancelled):
         register(registry, parent=PARENT)
