@@ -325,3 +325,21 @@ def test_a_child_cancelled_by_itself_leaves_parent_and_siblings_alone() -> None:
             B>A reply child b
         deliver B>A reply child b
     """)
+
+
+def test_a_task_that_ended_without_a_cancel_may_still_send_and_nobody_counts() -> None:
+    check_story("""
+        start p on A
+        end p
+            p ends
+        send c of p to B
+            A>B child c
+        deliver A>B child c
+            c starts
+        cancel p for user
+            user is told
+        end c
+            c ends
+            B>A reply child c
+        deliver B>A reply child c
+    """)
