@@ -57,6 +57,8 @@ def nested(levels: int) -> dict[str, Any]:
         ({"action": "a", "durations": "1s"}, "durations: no such field -> did you mean [duration]?"),
         ({"action": "a", "zz": 1}, "zz: no such field"),
         ({"action": "a", 5: 1}, "5: must be written as a text"),
+        ({"action": "a", "": 1}, '"": no such field'),
+        ({"action": "a", "a: b": 1}, '"a: b": no such field'),
         ({"action": "a", "seed": -1}, "seed: must be between 0 and 9007199254740991, but was [-1]"),
         ({"action": "a", "seed": "x"}, "seed: must be a whole number, but was a text"),
         ({"action": "a", "copies": 2}, "copies: the first task runs once and at once, on the node that is asked"),
@@ -296,5 +298,5 @@ def test_any_value_is_a_plan_or_an_error_that_begins_with_a_path(value: object) 
         plan_work(value, resolve)
     except IllegalArgument as error:
         reason = str(error.reason)
-    name = r"[^.:\[\]]+(\[\d+\])*"
+    name = r"([\w-]+|\".*\")(\[\d+\])*"
     assert re.match(rf"{name}(\.{name})*: \S", reason, re.DOTALL), reason

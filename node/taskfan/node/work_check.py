@@ -51,7 +51,8 @@ def plan_work(plan: object, resolve: Resolve) -> tuple[PlannedTask, int | None]:
     Raises:
         IllegalArgument: something is wrong; the message begins with the path of the field.
     """
-    _check_size(plan)
+    if isinstance(plan, dict):
+        _check_size(plan)
     try:
         read = msgspec.convert(plan, WorkPlan)
     except msgspec.ValidationError as error:
@@ -78,9 +79,9 @@ def _check_size(plan: object) -> None:
         if isinstance(value, dict):
             for key, inner in value.items():
                 if not isinstance(key, str):
-                    raise IllegalArgument(f"{_join(path, str(key))}: must be written as a text")
+                    raise IllegalArgument(f"{_join(path, _shown(key))}: must be written as a text")
                 left -= len(key) + 4
-                waiting.append((_join(path, key), inner, depth + 1))
+                waiting.append((_join(path, _shown(key)), inner, depth + 1))
         elif isinstance(value, list | tuple):
             waiting += [(f"{path}[{place}]", inner, depth + 1) for place, inner in enumerate(value)]
         if left < 0:
@@ -202,6 +203,12 @@ def _join(path: str, field: str) -> str:
     return f"{path}.{field}" if path and field else path or field
 
 
+def _shown(key: object) -> str:
+    """A key as part of a path; one that is no plain word is put in quotes."""
+    text = str(key)[:80]
+    return text if re.fullmatch(r"[\w-]+", text) else f'"{text}"'
+
+
 def _too_many(path: str, tasks: int) -> IllegalArgument:
     return IllegalArgument(f"{path}: makes {tasks} tasks; a plan has at most {MAX_TASKS}")
 
@@ -226,7 +233,7 @@ def _explain(message: str) -> str:
     if found := re.fullmatch(r"Object missing required field `(\w+)`", what):
         return f"{_join(path, found[1])}: is missing"
     if found := re.fullmatch(r"Object contains unknown field `(.*)`", what, re.DOTALL):
-        return f"{_join(path, found[1])}: no such field{_did_you_mean(path, found[1])}"
+        return f"{_join(path, _shown(found[1]))}: no such field{_did_you_mean(path, found[1])}"
     field = path.rpartition(".")[2]
     if found := re.fullmatch(r"Invalid enum value '(.*)'", what, re.DOTALL):
         choices = ", ".join(f"[{choice}]" for choice in get_args(get_type_hints(TaskPlan)[field]))
