@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import ipaddress
 import socket
@@ -140,8 +139,6 @@ class _GrpcStream:
         """The next frame: see `FrameStream`."""
         try:
             frame: bytes | object = await self._call.read()
-        except asyncio.CancelledError:
-            raise self._broken_or_cancelled("cancelled") from None
         except Exception as error:
             raise StreamBroken(_text(error)) from None
         return frame if isinstance(frame, bytes) else None
@@ -150,16 +147,9 @@ class _GrpcStream:
         """Hand over a frame: see `FrameStream`."""
         try:
             await self._call.write(frame)
-        except asyncio.CancelledError:
-            raise self._broken_or_cancelled("cancelled") from None
         except Exception as error:
             # After the end of a call this is an InvalidStateError, a UsageError or an internal one.
             raise StreamBroken(_text(error)) from None
-
-    def _broken_or_cancelled(self, reason: str) -> BaseException:
-        """gRPC says CancelledError too when the call was cancelled, and not the task that reads."""
-        task = asyncio.current_task()
-        return asyncio.CancelledError() if task is not None and task.cancelling() else StreamBroken(reason)
 
 
 class _OpenedStream(_GrpcStream):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
 from taskfan.node import frames
 from taskfan.node.errors import NodeDisconnected, NodeNotConnected
-from taskfan.node.link_transport import FrameStream
+from taskfan.node.link_transport import FrameStream, StreamBroken
 from taskfan.node.transport import InboundLink, Request
 from taskfan.v1 import task_pb2
 from taskfan.v1 import transport_pb2 as pb
@@ -107,16 +108,25 @@ async def test_disconnect_fails_what_waits_and_the_next_request_opens_a_new_link
 
 
 async def test_disconnect_ends_a_link_that_is_being_opened(world: World) -> None:
+    streams: list[str] = []
+
     async def silent(stream: FrameStream) -> None:
-        while await stream.read() is not None:
-            pass
+        streams.append("opened")
+        try:
+            with contextlib.suppress(StreamBroken):
+                while await stream.read() is not None:
+                    pass
+        finally:
+            streams.append("ended")
 
     a, b = await world.member("a"), await world.member("b", serve=silent)
     waiting = a.send_soon(b)
-    await world.clock.sleep(0)
+    await until(world.clock, lambda: streams, "no link was opened")
     a.transport.disconnect("b-id")
     with pytest.raises(NodeDisconnected):
         await waiting
+    # Long before the limit for opening a link.
+    await until(world.clock, lambda: streams == ["opened", "ended"], "the link was still being opened", limit_s=10)
 
 
 async def test_the_other_direction_stays_when_one_is_disconnected(world: World) -> None:

@@ -11,7 +11,7 @@ from taskfan.node.clock import VirtualTimeLoop
 from taskfan.node.errors import NodeDisconnected, NodeNotConnected, ReceiveTimeout
 from taskfan.node.link_transport import StreamBroken
 from taskfan.node.transport import InboundLink, Request, TransportSettings
-from tests.node.transport.world import MemoryWorld, identity_of, until
+from tests.node.transport.world import MemoryWorld, identity_of, left_tasks, until
 
 
 @pytest.fixture
@@ -136,6 +136,17 @@ async def test_who_asks_without_reading_the_answers_is_cut_off(
         await ask()
     await stream.close()
     assert "closed: it asks and does not read the answers" in caplog.text
+
+
+async def test_answers_that_wait_for_room_are_dropped_with_their_link(world: MemoryWorld) -> None:
+    a, b = await world.member("a"), await world.member("b", settings=TransportSettings(queue_bytes=100_000))
+    await a.send(b)
+    world.network.hold("b-id", "a-id")
+    waiting = [a.send_soon(b, bytes(1_000_000)) for _ in range(10)]
+    await until(world.clock, lambda: len(b.handlers.received) == 11, "the requests did not arrive")
+    a.transport.disconnect("b-id")
+    await asyncio.gather(*waiting, return_exceptions=True)
+    await until(world.clock, lambda: not left_tasks(), "answers still wait for room")
 
 
 async def test_the_end_of_a_stream_is_held_with_what_came_before_it(world: MemoryWorld) -> None:

@@ -206,6 +206,9 @@ async def test_who_asks_may_stop_waiting(world: World) -> None:
     waiting = a.send_soon(b, action="slow")
     await until(world.clock, lambda: b.handlers.received, "the request did not arrive")
     waiting.cancel()
+    await until(world.clock, waiting.done, "it waited on")
+    # An answer that never comes must not be remembered for ever.
+    assert [link._waiting for link in a.transport._sending.values()] == [{}]
     go_on.set()
     assert await a.send(b, b"next") == b"next"
     assert waiting.cancelled()
