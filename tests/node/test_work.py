@@ -342,7 +342,7 @@ def test_children_end_when_the_link_that_brought_them_closes() -> None:
 
 def test_nothing_runs_longer_than_a_day() -> None:
     async def story(cluster: WorkCluster) -> float:
-        await cluster.to_the_end(await cluster.work(task("root", duration="until_cancelled")))
+        await cluster.to_the_end(await cluster.work(task("root", duration="until_cancelled")), limit_s=90_000)
         return cluster.now_s
 
     assert play(story, nodes=1) == 86_400.0

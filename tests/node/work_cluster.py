@@ -119,8 +119,10 @@ class WorkCluster:
             assert self.now_s < deadline_s, f"did not happen in {limit_s} s"
             await self.clock.sleep(0.001)
 
-    async def to_the_end(self, running: Running) -> Running:
-        await running.ended.wait()
+    async def to_the_end(self, running: Running, limit_s: float = 1000.0) -> Running:
+        """Wait until it has ended. Link checks keep virtual time moving, so a hang needs a limit too."""
+        async with self.clock.timeout(limit_s):
+            await running.ended.wait()
         return running
 
     async def cancel(self, task: Task, *, wait: bool = False, reason: str = "by user request") -> None:
