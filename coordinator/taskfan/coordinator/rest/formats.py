@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ _CONTENT_TYPES = {
     "cbor": "application/cbor",
     "smile": "application/smile",
 }
+_YAML_TEXT = "tag:yaml.org,2002:str"
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_.:/-]+")
 # OpenSearch's http.compression_level.
 _COMPRESSION_LEVEL = 3
 
@@ -135,10 +138,12 @@ def _yaml(value: Any) -> bytes:
         def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> yaml.MappingNode:
             node = super().represent_mapping(tag, mapping, flow_style)
             for key, _ in node.value:
-                key.style = None
+                is_text = self.resolve(yaml.ScalarNode, key.value, (True, False)) == _YAML_TEXT
+                if is_text and _PLAIN_NAME.fullmatch(key.value):
+                    key.style = None
             return node
 
-    Dumper.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
+    Dumper.add_representer(str, lambda dumper, text: dumper.represent_scalar(_YAML_TEXT, text, style='"'))
     dumped: str = yaml.dump(
         value,
         Dumper=Dumper,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -97,6 +98,7 @@ def _missing(method: str, template: str) -> Route:
     return Route(method, template, refuse, is_served=False)
 
 
+@functools.cache
 def route_table() -> PathTrie[Route]:
     """All routes, and the endpoints that taskfan lacks."""
     table: PathTrie[Route] = PathTrie()
