@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +87,9 @@ def up(name: str, foreground: bool, as_json: bool, **options: Any) -> None:
 
     cluster = Cluster(name=_given("name"), directory=state_root() / name, **options)
     with cluster.start():
-        _print_up(cluster.status(), time.monotonic() - began_s, as_json)
+        # A reader that has seen enough, such as `head`, takes nothing back.
+        with contextlib.suppress(BrokenPipeError):
+            _print_up(cluster.status(), time.monotonic() - began_s, as_json)
         if not foreground:
             cluster.release()
         else:

@@ -108,21 +108,38 @@ def _report_failures(answer: dict[str, Any]) -> None:
 
 
 @click.command()
-@click.argument("plan", type=click.Path(exists=True, dir_okay=False))
+@click.argument("plan")
 @NAME
 @URL
 @click.option("--wait", is_flag=True, help="Wait until the work has ended, and print its answer.")
 def work(plan: str, name: str | None, url: str | None, wait: bool) -> None:
-    """Start simulated work from a PLAN in YAML or JSON, and print the id of its task.
+    """Start simulated work from a PLAN, and print the id of its task.
+
+    PLAN is a file in YAML or JSON, or the name of a plan that ships with taskfan: search_fan_out,
+    bulk_with_replicas, reindex or stubborn_children.
 
     \b
-    Example:
-      taskfan work search.yaml
+    Examples:
+      taskfan work search_fan_out
+      taskfan work my_plan.yaml --wait
     """
     from taskfan.cluster.config import read_config_file
     from taskfan.cluster.rest_client import ask
 
-    body = dict(read_config_file(plan))
+    body = dict(read_config_file(_plan_path(plan)))
     parameters = {"wait_for_completion": wait}
     answer = ask(_url(name, url), "POST", "/_taskfan/work", parameters, body, timeout_s=24 * 3600 if wait else 60)
     click.echo(json.dumps(answer, indent=2) if wait else answer["task"])
+
+
+def _plan_path(plan: str) -> str:
+    """The file of a plan given by path, or by the name of an example."""
+    from taskfan.coordinator.example_plans import example_names, example_path
+
+    if os.path.isfile(plan):
+        return plan
+    example = example_path(plan)
+    if example is None:
+        known = ", ".join(example_names())
+        raise click.UsageError(f"There is no file [{plan}], and no plan of that name ships with taskfan ({known}).")
+    return str(example)

@@ -17,15 +17,14 @@ import sys
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from taskfan.cluster.channel import Channel, ChannelClosed, decode, encode
 from taskfan.cluster.errors import ClusterError
 from taskfan.cluster.messages import Ended, Fork, Forked, Paused, Report, Resumed, Signal
 from taskfan.cluster.state_directory import StateDirectory
 
-# What a member does with its control socket and its HTTP socket; gives its exit status.
-MemberMain = Callable[[socket.socket, socket.socket], int]
+# What a member does with its name, its control socket and its HTTP socket; gives its exit status.
+MemberMain = Callable[[str, socket.socket, socket.socket], int]
 # Two travel with each Fork; a message is never read together with the next one's.
 MAX_DESCRIPTORS = 8
 
@@ -39,8 +38,8 @@ def start_fork_server(
         also_close: sockets of the supervisor that neither the fork server nor a member is to keep open.
     """
     ours, theirs = socket.socketpair()
-    # What is alive now stays for good: no collection is to touch, and so copy, its pages in a member.
-    gc.collect()
+    # What is alive now stays for good: no collection is to touch, and so copy, its pages in a member. What is garbage
+    # stays too, for a hole in shared pages is soon filled by a page of one's own.
     gc.freeze()
     pid = os.fork()
     if pid == 0:
@@ -71,6 +70,7 @@ class _ForkServer:
         self._pids: dict[int, int] = {}
         self._numbers: dict[int, int] = {}
         self._woken, self._waker = socket.socketpair()
+        self._end_with_parent = _make_end_with_parent()
 
     def run(self) -> int:
         self._watch_children()
@@ -133,12 +133,13 @@ class _ForkServer:
         try:
             self._shed()
             os.setsid()
-            log = self._directory.open_log(Path(fork.log))
+            log = os.open(fork.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             os.dup2(log, 1)
             os.dup2(log, 2)
+            os.close(log)
             _name_process(fork.name[-15:])
-            _end_with_parent()
-            status = self._member_main(control, http)
+            self._end_with_parent()
+            status = self._member_main(fork.name, control, http)
         except BaseException:
             traceback.print_exc()
         finally:
@@ -195,13 +196,18 @@ def _name_process(name: str) -> None:
         file.write(name)
 
 
-def _end_with_parent() -> None:
-    """Ask the kernel to kill this process with the fork server, should that be killed itself. Linux only."""
-    if sys.platform == "linux":
-        import ctypes
+def _make_end_with_parent() -> Callable[[], object]:
+    """A call that asks the kernel to kill this process with the fork server, should that be killed itself.
 
-        set_death_signal = 1
-        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL, 0, 0, 0)
+    Linux only. Made before the first fork, for all members to share.
+    """
+    if sys.platform != "linux":
+        return lambda: None
+    import ctypes
+
+    set_death_signal = 1
+    prctl = ctypes.CDLL(None).prctl
+    return lambda: prctl(set_death_signal, signal.SIGKILL, 0, 0, 0)
 
 
 class ForkServer:

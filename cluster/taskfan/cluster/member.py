@@ -10,8 +10,9 @@ import logging
 import os
 import signal
 import socket
-import sys
 import time
+from collections.abc import Callable
+from typing import TextIO
 
 from taskfan.cluster.channel import Channel, ChannelClosed
 from taskfan.cluster.grpc_services import services_of
@@ -21,14 +22,49 @@ from taskfan.coordinator import ACTIONS as COORDINATING_ACTIONS
 from taskfan.coordinator.rest.protocol import HttpSettings
 from taskfan.coordinator.rest.server import RestServer
 from taskfan.node.actions import ACTIONS as NODE_ACTIONS
-from taskfan.node.clock import SystemClock
+from taskfan.node.clock import Clock, SystemClock
 from taskfan.node.cluster_state import ClusterState
 from taskfan.node.grpc_transport import GrpcTransport
+from taskfan.node.memory_transport import MemoryTransport
 from taskfan.node.node import Node
 from taskfan.node.transport import TransportSettings
 
+try:
+    import uvloop
+except ImportError:
+    uvloop = None  # type: ignore[assignment]
+
 log = logging.getLogger("taskfan.member")
 
+
+class LogForm(logging.Formatter):
+    """A line as OpenSearch writes it. Made before the first fork: a member only says its name."""
+
+    def __init__(self) -> None:
+        super().__init__(datefmt="%Y-%m-%dT%H:%M:%S")
+        self.node_name = "supervisor"
+        self.converter = time.gmtime
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        """The line, but for a traceback."""
+        when = f"{self.formatTime(record, self.datefmt)},{int(record.msecs):03d}"
+        return f"[{when}][{record.levelname:5}][{record.name}] [{self.node_name}] {record.getMessage()}"
+
+
+log_form = LogForm()
+
+
+def log_to(stream: TextIO) -> None:
+    """Log to this stream only."""
+    # What no line shows need not be found out for each.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(log_form)
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+# Gives the transport of a member, bound, and its port.
+MakeTransport = Callable[[MemberSpec, Clock], tuple[GrpcTransport | MemoryTransport, int]]
 # A member that does not end by itself in this time is killed by whoever asked it to.
 GRACE_S = 2.0
 # A member makes little garbage in cycles: collections may be rare, and each copies pages shared with the others.
@@ -37,45 +73,68 @@ GC_THRESHOLDS = (50_000, 50, 100)
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
     """uvloop's, or asyncio's own where that is not made for: it does the same, slower."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop()
-    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-    return loop
+    return asyncio.new_event_loop() if uvloop is None else uvloop.new_event_loop()
 
 
-def main(control: socket.socket, http: socket.socket) -> int:
+def main(node_name: str, control: socket.socket, http: socket.socket) -> int:
     """Run a member on its two sockets until it is told to stop. Returns the exit status of the process."""
+    log_form.node_name = node_name
     faulthandler.enable(all_threads=False)
+    gc.enable()
     gc.set_threshold(*GC_THRESHOLDS)
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(_Member(http).run(control))
+    # Not `asyncio.run`: what that does besides costs each member half a megabyte, and the process ends with this.
+    loop = new_event_loop()
+    asyncio.set_event_loop(loop)
+    return loop.run_until_complete(_run(control, http))
 
 
-class _Member:
+async def _run(control: socket.socket, http: socket.socket) -> int:
+    member = Member(http, grpc_transport)
+    # From the first moment on: a stop may come before the node is up.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, member.stop)
+    return await member.run(control)
+
+
+def grpc_transport(spec: MemberSpec, clock: Clock) -> tuple[GrpcTransport, int]:
+    """The transport of a member, and its port. Raises OSError when the port cannot be had."""
+    node = spec.node
+    settings = TransportSettings(
+        connect_timeout_s=node.connect_timeout_s,
+        check_interval_s=node.check_interval_s,
+        check_timeout_s=node.check_timeout_s,
+        check_retry_count=node.check_retry_count,
+    )
+    transport = GrpcTransport(spec.node_id, spec.ephemeral_id, spec.cluster_name, clock, settings)
+    return transport, transport.bind(node.host, spec.transport_port)
+
+
+class Member:
     """One node, its transport and its REST front, and the supervisor's word on what the cluster is."""
 
-    def __init__(self, http: socket.socket) -> None:
+    def __init__(self, http: socket.socket, make_transport: MakeTransport) -> None:
         self._http = http
+        self._make_transport = make_transport
         self._stopping = asyncio.Event()
         self.clock = SystemClock(on_error=_log_error)
         self._node: Node | None = None
         self._rest: RestServer | None = None
 
+    def stop(self) -> None:
+        """Have `run` end by itself, soon."""
+        self._stopping.set()
+
     async def run(self, control: socket.socket) -> int:
+        """From the first word of the supervisor to the last, or to `stop`. Returns the exit status."""
         channel = await Channel.open(control)
-        # From the first moment on: a stop may come before the node is up.
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._stopping.set)
         self.spec = await channel.receive(MemberSpec)
-        _log_as(self.spec.node.name)
+        log.info("starting, pid %d", os.getpid())
         try:
-            self.transport = self._bind()
+            self.transport, port = self._make_transport(self.spec, self.clock)
         except OSError as error:
             channel.send(CannotStart(str(error), self.spec.transport_port))
             await channel.close()
             return 1
-        channel.send(Bound(self.port))
+        channel.send(Bound(port))
         follower = asyncio.ensure_future(self._follow(channel))
         stopper = asyncio.ensure_future(self._stopping.wait())
         try:
@@ -86,20 +145,6 @@ class _Member:
             await self._close()
         log.info("stopped")
         return 0
-
-    def _bind(self) -> GrpcTransport:
-        node = self.spec.node
-        settings = TransportSettings(
-            connect_timeout_s=node.connect_timeout_s,
-            check_interval_s=node.check_interval_s,
-            check_timeout_s=node.check_timeout_s,
-            check_retry_count=node.check_retry_count,
-        )
-        transport = GrpcTransport(
-            self.spec.node_id, self.spec.ephemeral_id, self.spec.cluster_name, self.clock, settings
-        )
-        self.port = transport.bind(node.host, self.spec.transport_port)
-        return transport
 
     async def _follow(self, channel: Channel) -> None:
         """Serve from the first cluster state on, and take over each that follows; returns when nobody sends more."""
@@ -118,7 +163,8 @@ class _Member:
         self._node = node = Node(local, state, self.clock, self.transport, LocalMachine(self.spec.node))
         for action in (*NODE_ACTIONS, *COORDINATING_ACTIONS):
             node.add_action(action)
-        self.transport.add_service(await services_of(node))
+        if isinstance(self.transport, GrpcTransport):
+            self.transport.add_service(await services_of(node))
         await self.transport.start(node)
         self._rest = RestServer(node, self._http_settings())
         await self._rest.start(self._http)
@@ -146,15 +192,3 @@ class _Member:
 
 def _log_error(what: str, error: BaseException) -> None:
     log.error("%s failed", what, exc_info=error)
-
-
-def _log_as(node_name: str) -> None:
-    """Log to standard error, which is the node's log, in OpenSearch's form."""
-    handler = logging.StreamHandler(sys.stderr)
-    form = logging.Formatter(f"[%(asctime)s,%(msecs)03d][%(levelname)-5s][%(name)s] [{node_name}] %(message)s")
-    form.default_time_format = "%Y-%m-%dT%H:%M:%S"
-    form.datefmt = "%Y-%m-%dT%H:%M:%S"
-    form.converter = time.gmtime
-    handler.setFormatter(form)
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    log.info("starting, pid %d", os.getpid())

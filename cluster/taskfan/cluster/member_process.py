@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 from taskfan.cluster.channel import Channel, ChannelClosed
@@ -50,6 +51,7 @@ class MemberProcess:
         self.reason = ""
         self.applied_version = 0
         self.log = str(directory.log_of(config.name))
+        self._directory = directory
         self.ephemeral_id = ""
         self.number = -1
         self._channel: Channel | None = None
@@ -124,6 +126,7 @@ class MemberProcess:
     async def start(self, number: int, fork_server: ForkServer, cluster_name: str) -> None:
         """Have a process made, and tell it what to be."""
         assert self._http is not None, "its port is taken first"
+        self._directory.limit_log(Path(self.log))
         ours, theirs = socket.socketpair()
         self.number, self._phase, self.pid, self.reason = number, "starting", 0, ""
         self.applied_version, self._is_bound, self._refusal = 0, False, None

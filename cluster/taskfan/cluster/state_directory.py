@@ -198,10 +198,15 @@ class StateDirectory:
 
     def open_log(self, path: Path) -> int:
         """A descriptor that appends to a log; one that grew too long is set aside first."""
+        self.limit_log(path)
+        with self._writing():
+            return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+    def limit_log(self, path: Path) -> None:
+        """Set aside a log that grew too long, in place of what was set aside before."""
         with self._writing():
             if path.exists() and path.stat().st_size > MAX_LOG_BYTES:
                 path.replace(path.with_suffix(".log.1"))
-            return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
 
 def running_clusters() -> list[str]:

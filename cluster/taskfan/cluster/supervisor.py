@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import resource
 import signal
@@ -35,6 +36,8 @@ WANTED_DESCRIPTORS = 65536
 def main() -> int:
     """Run a cluster from its launch to its end. Returns the exit status."""
     began_s = time.monotonic()
+    # Until the fork: it would only look at what was just imported.
+    gc.disable()
     owner = socket.socket(fileno=int(sys.argv[2]))
     channel = BlockingChannel(owner)
     try:
@@ -58,11 +61,14 @@ def _supervise(launch: Launch, owner: socket.socket, began_s: float) -> int:
     # First of all, so that members find it done; a temporary directory is made after it, lest a kill leave it behind.
     from taskfan.cluster.member import main as member_main
     from taskfan.cluster.member import new_event_loop
+    from taskfan.cluster.warm_up import warm_up
 
     directory = _take_directory(launch)
     try:
         _raise_descriptor_limit()
+        warm_up(launch.config.nodes[0])
         pid, sock = start_fork_server(directory, member_main, [owner])
+        gc.enable()
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             return runner.run(_Supervisor(launch, directory).run(ForkServer(pid, sock), owner, began_s))
     finally:

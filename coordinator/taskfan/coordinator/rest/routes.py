@@ -100,7 +100,7 @@ def _missing(method: str, template: str) -> Route:
 
 @functools.cache
 def route_table() -> PathTrie[Route]:
-    """All routes, and the endpoints that taskfan lacks."""
+    """All routes, and the endpoints that taskfan lacks. One for all: nobody changes it, and forked members share it."""
     table: PathTrie[Route] = PathTrie()
     for route in (*ROUTES, SERVED, *(_missing(*endpoint) for endpoint in missing_endpoints())):
         table.add(route.method, route.template, route)
