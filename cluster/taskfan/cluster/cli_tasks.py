@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os.path
 from typing import Any
 
 import click
@@ -112,7 +113,8 @@ def _report_failures(answer: dict[str, Any]) -> None:
 @NAME
 @URL
 @click.option("--wait", is_flag=True, help="Wait until the work has ended, and print its answer.")
-def work(plan: str, name: str | None, url: str | None, wait: bool) -> None:
+@click.option("--seed", type=click.IntRange(min=0), help="Of the times drawn, for a plan that names none.")
+def work(plan: str, name: str | None, url: str | None, wait: bool, seed: int | None) -> None:
     """Start simulated work from a PLAN, and print the id of its task.
 
     PLAN is a file in YAML or JSON, or the name of a plan that ships with taskfan: search_fan_out,
@@ -127,17 +129,17 @@ def work(plan: str, name: str | None, url: str | None, wait: bool) -> None:
     from taskfan.cluster.rest_client import ask
 
     body = dict(read_config_file(_plan_path(plan)))
-    parameters = {"wait_for_completion": wait}
+    parameters = {"wait_for_completion": wait, "seed": seed}
     answer = ask(_url(name, url), "POST", "/_taskfan/work", parameters, body, timeout_s=24 * 3600 if wait else 60)
     click.echo(json.dumps(answer, indent=2) if wait else answer["task"])
 
 
 def _plan_path(plan: str) -> str:
     """The file of a plan given by path, or by the name of an example."""
-    from taskfan.coordinator.example_plans import example_names, example_path
-
     if os.path.isfile(plan):
         return plan
+    from taskfan.coordinator.example_plans import example_names, example_path
+
     example = example_path(plan)
     if example is None:
         known = ", ".join(example_names())

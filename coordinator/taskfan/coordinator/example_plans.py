@@ -12,6 +12,6 @@ def example_names() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
 
 
-def read_example(name: str) -> str | None:
-    """The YAML text of a plan; None when there is none of that name."""
-    return (_FOLDER / f"{name}.yaml").read_text(encoding="utf-8") if name in example_names() else None
+def example_path(name: str) -> Path | None:
+    """The YAML file of a plan; None when there is none of that name."""
+    return _FOLDER / f"{name}.yaml" if name in example_names() else None

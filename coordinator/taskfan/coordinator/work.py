@@ -11,7 +11,7 @@ import msgspec
 from taskfan.coordinator.node_filter import resolve
 from taskfan.node.action import wake
 from taskfan.node.actions.work import request_of
-from taskfan.node.errors import IllegalArgument, TaskfanError
+from taskfan.node.errors import TaskfanError
 from taskfan.node.node import Node
 from taskfan.node.task import Task
 from taskfan.node.work_check import plan_work
@@ -89,15 +89,6 @@ async def start_work(node: Node, plan: object, *, headers: Mapping[str, str], se
 
 def _node_ids(node: Node, items: Sequence[str]) -> list[str]:
     return [found.id for found in resolve(items, node.cluster_state, node.local.id)]
-
-
-async def start_work_from_json(node: Node, text: str | bytes) -> Task:
-    """Start work from a plan as JSON text, for callers without headers. Raises as `start_work`."""
-    try:
-        plan = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise IllegalArgument(f"plan: is no JSON: {error}") from None
-    return (await start_work(node, plan, headers={})).task
 
 
 def render_started(work: StartedWork) -> bytes:
