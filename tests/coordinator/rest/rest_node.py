@@ -150,3 +150,26 @@ def with_node(
         return result
 
     return asyncio.run(play())
+
+
+def ask(method: str, target: str, *fields: str, body: bytes = b"") -> Response:
+    """One request to a node of its own."""
+
+    async def story(rest: RestNode) -> Response:
+        return await rest.ask(method, target, *fields, body=body)
+
+    return with_node(story)
+
+
+def reasons(*requests: tuple[str, ...]) -> list[tuple[int, str]]:
+    """Status and reason of each answer, of the same node."""
+
+    async def story(rest: RestNode) -> list[tuple[int, str]]:
+        answers = []
+        for method, target, *fields in requests:
+            response = await rest.ask(method, target, *fields)
+            error = response.json["error"]
+            answers.append((response.status, error if isinstance(error, str) else error["reason"]))
+        return answers
+
+    return with_node(story)

@@ -186,7 +186,7 @@ def test_a_connection_without_a_request_is_closed_in_the_end() -> None:
         await blank.send(b"\r\n\r\n")
         return [await connection.rest() for connection in (silent, used, blank)]
 
-    assert with_node(story, HttpSettings(keep_alive_s=1)) == [b"", b"", b""]
+    assert with_node(story, HttpSettings(keep_alive_s=0.3)) == [b"", b"", b""]
 
 
 def test_a_client_that_does_not_read_its_answer_is_given_up() -> None:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from taskfan.coordinator.rest import formats
+from taskfan.coordinator.rest.client import Client
 from taskfan.coordinator.rest.errors import BadContentType, Bug, ParseFailure, TooLarge, envelope, plain_error
 from taskfan.coordinator.rest.formats import PLAIN, Options
-from taskfan.coordinator.rest.messages import TEXT, Answer, Client, RestRequest
+from taskfan.coordinator.rest.messages import TEXT, Answer, RestRequest
 from taskfan.coordinator.rest.plan import Plan, Planner, Refusal
 from taskfan.coordinator.rest.routes import route_table
 from taskfan.node.cluster_state import OPENSEARCH_VERSION

@@ -138,7 +138,7 @@ def _yaml(value: Any) -> bytes:
         def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> yaml.MappingNode:
             node = super().represent_mapping(tag, mapping, flow_style)
             for key, _ in node.value:
-                is_text = self.resolve(yaml.ScalarNode, key.value, (True, False)) == _YAML_TEXT
+                is_text = self.resolve(yaml.ScalarNode, key.value, (True, False)) == _YAML_TEXT  # type: ignore[no-untyped-call]
                 if is_text and _PLAIN_NAME.fullmatch(key.value):
                     key.style = None
             return node

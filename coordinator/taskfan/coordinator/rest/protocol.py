@@ -16,9 +16,9 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from taskfan.coordinator.rest.client import Client
 from taskfan.coordinator.rest.dispatcher import broken_response
 from taskfan.coordinator.rest.errors import RequestTimeout, TooLarge, TooLongHeader, TooLongLine, plain_error
-from taskfan.coordinator.rest.messages import Client
 from taskfan.coordinator.rest.plan import Refusal
 from taskfan.node.clock import Clock, TimerHandle
 from taskfan.node.errors import IllegalArgument, TaskfanError
@@ -39,7 +39,7 @@ class HttpSettings:
     # A client that does not read its answer.
     write_timeout_s: float = 300.0
     # An open connection without a request. Long, for a client should not find its pooled connections closed.
-    keep_alive_s: int = 3600
+    keep_alive_s: float = 3600.0
     # How long a refused client may take to read why.
     linger_s: float = 1.0
     # How long running requests may take to end when the server closes.
@@ -67,6 +67,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._part_timer: TimerHandle | None = None
         self._timed_part = ""
         self._write_timer: TimerHandle | None = None
+        self._idle_timer: TimerHandle | None = None
         self._header_bytes = 0
         self._fed_head_bytes = 0
         self._content_length = 0
@@ -85,13 +86,18 @@ class HttpProtocol(HttpToolsProtocol):
         self._wait_for_request()
 
     def _wait_for_request(self) -> None:
-        self._unset_keepalive_if_required()
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        self._stop_idle_timer()
+        self._idle_timer = self._clock.call_later(self._settings.keep_alive_s, self.timeout_keep_alive_handler)
+
+    def _stop_idle_timer(self) -> None:
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
         self._stop_write_timer()
-        self._unset_keepalive_if_required()
+        self._stop_idle_timer()
         running, self._running = self._running, None
         for cycle in (running, self.cycle):
             if cycle is not None and not cycle.response_complete:
@@ -120,7 +126,7 @@ class HttpProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._is_refused:
             return
-        self._unset_keepalive_if_required()
+        self._stop_idle_timer()
         began_in_head = self._part == "head"
         try:
             self.parser.feed_data(data)
@@ -268,7 +274,14 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         self._running = None
-        super().on_response_complete()
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif not self._part:
+            self._wait_for_request()
 
     def _refuse_in_parser(self, error: TaskfanError) -> None:
         """Stop the parser; `data_received` then refuses."""

@@ -46,7 +46,6 @@ class RestServer:
             proxy_headers=False,
             server_header=False,
             date_header=False,
-            timeout_keep_alive=self._settings.keep_alive_s,
         )
 
     async def start(self, sock: socket.socket) -> None:
