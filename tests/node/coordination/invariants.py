@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from taskfan.node.cluster_state import ClusterState
 from taskfan.node.coordination.coordinator import Coordinator
 from taskfan.node.coordination.messages import AcceptedState
 from taskfan.node.coordination.modes import Mode
+from taskfan.node.coordination.state import CoordinationState
 
 Place = tuple[int, int]
 
@@ -22,31 +24,42 @@ class Invariants:
         # By process: the place of the last state it applied.
         self.applied: dict[str, Place] = {}
 
-    def seen(self, coordinator: Coordinator, before: AcceptedState) -> None:
-        """Look at a node after something happened to it; `before` is the state it had accepted until then."""
+    def watch(self, core: CoordinationState) -> None:
+        """See what this node publishes."""
+        publish = core.handle_client_value
+
+        def watched(state: AcceptedState) -> None:
+            publish(state)
+            self.publishes(state, core.accepted)
+
+        core.handle_client_value = watched  # type: ignore[method-assign]
+
+    def seen(self, coordinator: Coordinator) -> None:
+        """Look at a node after something happened to it."""
         core, local = coordinator.core, coordinator.local
         if coordinator.mode is Mode.LEADER:
             known = self.leader_of_term.setdefault(core.term, local.ephemeral_id)
             assert known == local.ephemeral_id, f"{known} and {local.ephemeral_id} both lead in term {core.term}"
         accepted = core.accepted
-        if accepted is not before and accepted.version:
-            self._accepted(accepted, before, is_own=accepted.cluster.manager_id == local.id)
+        if accepted.version:
+            assert self.published[accepted.term, accepted.version].cluster == accepted.cluster
         applied = coordinator.applied
         place, last = (applied.term, applied.version), self.applied.get(local.ephemeral_id, (0, 0))
         assert place >= last, f"{local.ephemeral_id} went back from {last} to {place}"
         self.applied[local.ephemeral_id] = place
         assert core.term >= accepted.term >= applied.term
 
-    def _accepted(self, accepted: AcceptedState, before: AcceptedState, is_own: bool) -> None:
-        place = (accepted.term, accepted.version)
-        published = self.published.setdefault(place, accepted)
-        assert published.cluster == accepted.cluster, f"two states of term and version {place}"
-        assert published.accepted_configuration == accepted.accepted_configuration
-        if is_own:
-            # A leader that needs nobody else may publish several in one go.
-            for version in range(accepted.version, before.version + 1, -1):
-                self.previous.setdefault((accepted.term, version), (accepted.term, version - 1))
-            self.previous.setdefault((accepted.term, before.version + 1), (before.term, before.version))
+    def publishes(self, state: AcceptedState, before: AcceptedState) -> None:
+        """A leader begins to publish a state, on top of the last one it has accepted."""
+        place = (state.term, state.version)
+        assert place not in self.published, f"two states of term and version {place}"
+        self.published[place], self.previous[place] = state, (before.term, before.version)
+
+    def applies(self, local_id: str, state: ClusterState) -> None:
+        """A node makes this its cluster state. Of others it must have heard that it is committed."""
+        if state.manager_id == local_id:
+            self.committed(state.term, state.version)
+        assert self.line.get(state.version) == state.term, f"{local_id} applies {state.term}/{state.version}"
 
     def committed(self, term: int, version: int) -> None:
         """A state is committed: it and all it follows on are on the one line, for ever."""

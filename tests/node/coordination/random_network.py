@@ -110,6 +110,14 @@ class RandomNetwork:
         self.simulation.kill(name)
         self.simulation.start(name)
 
+    def _restarts_during_elections(self) -> None:
+        self.simulation.network.max_delay_ms = self.random.choice([20.0, 200.0])
+        for name in self.random.choices(list(self.simulation.members), k=12):
+            self._say(f"restart {name}")
+            self.simulation.kill(name)
+            self.simulation.start(name)
+            self.simulation.run_for(self.random.random() * 200)
+
     def _pause(self) -> None:
         name = self._one()
         self._say(f"pause {name}")
@@ -122,7 +130,7 @@ class RandomNetwork:
 
     _DISTURBANCES = (
         *(_lossy, _lossy, _silence, _cut, _one_way, _join_up, _join_up, _close_link),
-        *(_kill, _start, _start, _restart, _restart, _pause, _resume, _resume),
+        *(_kill, _start, _start, _restart, _restarts_during_elections, _pause, _resume, _resume),
     )
 
 

@@ -100,6 +100,7 @@ class Simulation:
             member.timers.clear()
             member.kept = None
             member.coordinator = Coordinator(member.node, "test", self.settings, member.persisted)
+            self.invariants.watch(member.coordinator.core)
         seeds = [member.node for member in self.members.values()]
         for name in names or self.members:
             self._do(self.members[name], lambda c: c.start(seeds, self.initial, f"uuid-{c.local.id}"))
@@ -199,9 +200,8 @@ class Simulation:
         coordinator = member.coordinator
         assert coordinator is not None
         self.steps += 1
-        before = coordinator.core.accepted
         effects = event(coordinator)
-        self.invariants.seen(coordinator, before)
+        self.invariants.seen(coordinator)
         for effect in effects:
             self._carry_out(member, effect)
 
@@ -219,7 +219,7 @@ class Simulation:
             case Persist(term, accepted):
                 member.persisted = Persisted(term, accepted)
             case Apply(state):
-                self.invariants.committed(state.term, state.version)
+                self.invariants.applies(member.node.id, state)
 
     def _fire(self, name: str, process: int, timer: Timer, number: int) -> None:
         def fire(coordinator: Coordinator) -> list[Effect]:

@@ -1,0 +1,212 @@
+"""How a cluster forms, loses nodes and finds together, in virtual time and with OpenSearch's own settings."""
+
+from __future__ import annotations
+
+import pytest
+
+from taskfan.node.coordination.modes import Mode
+from taskfan.node.coordination.settings import CoordinationSettings
+from tests.node.coordination.simulation import Simulation
+
+
+def formed(
+    eligible: int = 3, others: int = 0, seed: int = 1, settings: CoordinationSettings | None = None
+) -> Simulation:
+    simulation = Simulation(seed, eligible, others, settings)
+    simulation.start()
+    assert simulation.run_until(simulation.is_whole, 5_000), simulation.describe()
+    simulation.run_for(2_500)
+    return simulation
+
+
+def took_ms(simulation: Simulation, *names: str, limit_ms: float = 120_000) -> float:
+    """How long it is until these, or all, are one cluster."""
+    begin_ms = simulation.now_ms
+    assert simulation.run_until(lambda: simulation.is_whole(*names), limit_ms), simulation.describe()
+    return simulation.now_ms - begin_ms
+
+
+@pytest.mark.parametrize(("eligible", "others"), [(1, 0), (2, 0), (3, 0), (3, 97), (100, 0)])
+def test_nodes_that_start_together_elect_the_first_and_need_few_publications(eligible: int, others: int) -> None:
+    simulation = Simulation(1, eligible, others)
+    simulation.start()
+
+    # Each message is on its way for up to 2 ms, so this is a dozen of them one after the other.
+    assert simulation.run_until(simulation.is_whole, 30)
+    assert simulation.leaders() == ["n01"]
+    assert simulation.leader().applied.version <= 3
+    assert simulation.leader().core.term == 1
+    assert simulation.sent <= 10 * (eligible + others)
+
+
+def test_the_first_node_may_be_missing_when_a_cluster_starts() -> None:
+    simulation = Simulation(1, 3)
+    simulation.start("n02", "n03")
+
+    assert took_ms(simulation, "n02", "n03") < 2_000
+    simulation.start("n01")
+    assert took_ms(simulation) < 2_000
+
+
+def test_nodes_that_start_one_after_the_other_do_not_wait_for_a_round_of_questions() -> None:
+    simulation = Simulation(1, 3)
+    for name in simulation.members:
+        simulation.start(name)
+        simulation.run_for(20)
+
+    assert took_ms(simulation) < 30
+
+
+def test_a_node_without_the_role_joins_and_never_votes() -> None:
+    simulation = formed(eligible=1, others=2)
+
+    assert simulation.leader().core.accepted.voters == ("n01",)
+    simulation.kill("n01")
+    simulation.run_for(60_000)
+    assert simulation.leaders() == []
+
+
+def test_a_killed_node_is_out_at_once_and_comes_back_under_its_id() -> None:
+    simulation = formed()
+    simulation.kill("n03")
+
+    assert took_ms(simulation, "n01", "n02") < 20
+    simulation.start("n03")
+    assert took_ms(simulation) < 20
+    restarted = simulation.leader().applied.get("n03")
+    assert restarted is not None
+    assert restarted.ephemeral_id == "n03-2"
+
+
+def test_a_restarted_node_replaces_its_former_process_even_before_anybody_missed_it() -> None:
+    simulation = formed()
+    simulation.members["n03"].coordinator = None
+    simulation.start("n03")
+
+    assert took_ms(simulation) < 20
+
+
+def test_when_the_manager_is_killed_another_one_is_elected_within_the_election_timeout() -> None:
+    simulation = formed()
+    simulation.kill("n01")
+
+    assert took_ms(simulation, "n02", "n03") < 200
+    assert simulation.leader().core.term == 2
+
+
+def test_a_hundred_voters_do_not_fight_over_who_is_next() -> None:
+    simulation = formed(eligible=100)
+    sent = simulation.sent
+    simulation.kill("n01")
+
+    assert took_ms(simulation, *list(simulation.members)[1:]) < 500
+    assert simulation.leader().core.term <= 3
+    assert simulation.sent - sent < 3_000
+
+
+def test_a_paused_follower_is_out_after_three_checks_and_back_two_seconds_after_it_goes_on() -> None:
+    simulation = formed()
+    simulation.pause("n03")
+
+    assert 31_000 < took_ms(simulation, "n01", "n02") < 34_000
+    simulation.resume("n03")
+    assert took_ms(simulation) < 3_500
+
+
+def test_a_paused_manager_is_replaced_after_three_checks_and_out_after_three_more() -> None:
+    simulation = formed()
+    simulation.pause("n01")
+    simulation.run_until(lambda: simulation.leaders() != [], 60_000)
+
+    assert simulation.now_ms < 40_000
+    assert 60_000 < simulation.now_ms + took_ms(simulation, "n02", "n03") < 70_000
+    simulation.resume("n01")
+    assert took_ms(simulation) < 3_500
+
+
+def test_time_scale_shortens_all_of_it() -> None:
+    simulation = formed(settings=CoordinationSettings().scaled(0.05))
+    simulation.pause("n03")
+
+    assert took_ms(simulation, "n01", "n02") < 2_000
+    simulation.resume("n03")
+    assert took_ms(simulation) < 300
+
+
+def test_a_minority_has_no_manager_and_keeps_the_last_state_it_knew() -> None:
+    simulation = formed(eligible=5)
+    simulation.silence(["n01", "n02"], ["n03", "n04", "n05"])
+
+    took_ms(simulation, "n03", "n04", "n05")
+    for name in ("n01", "n02"):
+        left = simulation.members[name].coordinator
+        assert left is not None
+        assert left.mode is Mode.CANDIDATE
+        assert left.applied.manager_id is None
+        assert sorted(node.id for node in left.applied.nodes) == ["n01", "n02", "n03", "n04", "n05"]
+    simulation.heal()
+    assert took_ms(simulation) < 15_000
+
+
+def test_links_that_close_between_two_halves_are_noticed_at_once() -> None:
+    simulation = formed(eligible=5)
+    simulation.cut(["n01", "n02"], ["n03", "n04", "n05"])
+
+    assert took_ms(simulation, "n03", "n04", "n05") < 500
+    simulation.heal()
+    assert took_ms(simulation) < 15_000
+
+
+def test_a_cluster_of_five_that_loses_two_one_by_one_can_lose_a_third() -> None:
+    simulation = formed(eligible=5)
+    for gone, left in (("n05", 4), ("n04", 3), ("n03", 2)):
+        simulation.kill(gone)
+        took_ms(simulation, *list(simulation.members)[:left])
+        simulation.run_for(1_000)
+
+    simulation.kill("n02")
+    simulation.run_for(1_000)
+    assert simulation.leaders() == []
+
+
+def test_a_node_that_merely_lost_its_link_does_not_disturb_the_others() -> None:
+    simulation = formed()
+    simulation.silence(["n03"], ["n01", "n02"])
+    simulation.run_for(120_000)
+    simulation.heal()
+
+    took_ms(simulation)
+    # Pre-votes that nobody answered began no term.
+    assert simulation.leader().core.term == 1
+
+
+def test_a_follower_that_never_applies_what_it_accepted_is_taken_out_and_joins_anew() -> None:
+    simulation = formed()
+    leader = simulation.leader()
+    simulation.kill("n02")
+    took_ms(simulation, "n01", "n03")
+    # It takes the next state, but the commit does not get through.
+    carry_out = simulation._send
+
+    def lose_commits(member: object, sent: object) -> None:
+        if type(sent.request).__name__ != "ApplyCommitRequest":  # type: ignore[attr-defined]
+            carry_out(member, sent)  # type: ignore[arg-type]
+
+    simulation._send = lose_commits  # type: ignore[method-assign,assignment]
+    simulation.start("n02")
+    simulation.run_for(20)
+    simulation._send = carry_out  # type: ignore[method-assign]
+    assert not simulation.is_whole()
+
+    assert 110_000 < took_ms(simulation, limit_ms=130_000) < 125_000
+    assert simulation.leader() is leader
+
+
+def test_checks_carry_no_state() -> None:
+    simulation = formed(eligible=3, others=20)
+    version, sent = simulation.leader().applied.version, simulation.sent
+    simulation.run_for(60_000)
+
+    assert simulation.leader().applied.version == version
+    # One check each way and second.
+    assert simulation.sent - sent < 2 * 22 * 61
