@@ -88,8 +88,13 @@ class _Work:
         return self._outcome()
 
     def _outcome(self) -> pb.WorkResponse:
-        if self._error is not None:
-            raise self._error
+        error, self._error = self._error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                # It knows this frame; without this they would hold each other, and the task, until the next gc.
+                del error
         if self._plan.outcome == "failure":
             raise self._plan.failure.to_error()
         response = pb.WorkResponse() if self._children is None else self._children.tally.to_wire()
