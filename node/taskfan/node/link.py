@@ -273,19 +273,20 @@ class ReceivingEnd(LinkEnd):
 
     async def _answer(self, request_id: int, request: Request) -> bytes:
         """Run a request. Gives the frame that answers it."""
+        # No error is kept in a local: it knows this frame, and the two would hold the task until the next gc.
         lamport = self.context.lamport
         try:
             payload = await self._receiver.receive(request, self)
             frame = frames.reply_frame(lamport.tick(), request_id, payload)
             if len(frame) <= self.context.settings.max_message_bytes:
                 return frame
-            error: TaskfanError = _too_large(request.action, "reply", len(frame))
-        except TaskfanError as raised:
-            error = raised
+            raise _too_large(request.action, "reply", len(frame))
+        except TaskfanError as error:
+            return frames.failure_frame(lamport.tick(), request_id, error)
         except Exception as bug:
             _log.exception("%s: [%s] %s failed", self.context.local, request.action, self)
-            error = TaskfanError(f"{type(bug).__name__}: {bug}")
-        return frames.failure_frame(lamport.tick(), request_id, error)
+            told = TaskfanError(f"{type(bug).__name__}: {bug}")
+            return frames.failure_frame(lamport.tick(), request_id, told)
 
     async def _reply(self, frame: bytes, urgent: bool) -> None:
         """Put an answer, and wait until there is room for it. Dropped when the link has closed."""

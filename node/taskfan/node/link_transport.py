@@ -87,6 +87,8 @@ class LinkTransport:
             link.forget(request_id)
             if timer is not None:
                 timer.cancel()
+            # It holds the error, which holds this frame: without this both would wait for the next gc.
+            del answer
 
     def disconnect(self, node_id: str) -> None:
         """Close the link to a node, as when it left the cluster state."""
