@@ -230,7 +230,10 @@ def _sections(options: Options) -> tuple[Mapping[str, object], list[Mapping[str,
     for key in config:
         if key not in ("cluster", "nodes"):
             raise ConfigError(f"{options.config_name}: unknown field [{key}]; it has `cluster` and `nodes`.")
-    of_cluster, of_nodes = config.get("cluster") or {}, config.get("nodes") or []
+    # A field with nothing after it is None in YAML.
+    of_cluster, of_nodes = (
+        empty if config.get(name) is None else config[name] for name, empty in (("cluster", {}), ("nodes", []))
+    )
     if not isinstance(of_cluster, Mapping):
         raise ConfigError(f"{options.config_name}: `cluster` is a map of settings.")
     if not isinstance(of_nodes, list) or not all(isinstance(node, Mapping) for node in of_nodes):

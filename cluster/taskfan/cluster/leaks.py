@@ -21,7 +21,7 @@ class Footprint:
 
     def processes(self) -> list[tuple[int, str]]:
         """Process ids and commands of its supervisor, fork server and members that live."""
-        return [(pid, command) for pid, command in _commands() if command.endswith(self.run_id)]
+        return [(pid, command) for pid, command in commands() if command.endswith(self.run_id)]
 
     def left_over(self) -> list[str]:
         """One sentence for everything that is still there."""
@@ -31,7 +31,8 @@ class Footprint:
         return found
 
 
-def _commands() -> list[tuple[int, str]]:
+def commands() -> list[tuple[int, str]]:
+    """Process ids and commands of all processes."""
     proc = Path("/proc")
     if not (proc / "self" / "cmdline").exists():
         return _commands_by_ps()

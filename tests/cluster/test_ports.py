@@ -1,0 +1,45 @@
+"""Proves that ports are taken for good, and that an error says who has them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import socket
+
+import pytest
+
+from taskfan.cluster.errors import ClusterError
+from taskfan.cluster.ports import bind, cannot_bind, holder_of
+
+
+def test_a_taken_port_is_named_with_the_process_that_has_it() -> None:
+    with bind("127.0.0.1", 0) as sock:
+        port = sock.getsockname()[1]
+        holder = holder_of(port)
+        assert holder is not None
+        assert holder[0] == os.getpid()
+        says = f"Port {port} is taken by process {os.getpid()} ({holder[1]}): stop that, or choose other ports"
+        with pytest.raises(ClusterError, match=re.escape(says)):
+            bind("127.0.0.1", port)
+
+
+def test_a_port_is_free_again_when_its_socket_is_closed() -> None:
+    sock = bind("127.0.0.1", 0)
+    port = sock.getsockname()[1]
+    with socket.create_connection(("127.0.0.1", port)):
+        sock.close()
+    bind("127.0.0.1", port).close()
+    assert holder_of(port) is None
+
+
+def test_an_address_of_another_machine_is_refused() -> None:
+    with pytest.raises(ClusterError, match=r"Cannot listen on 192\.0\.2\.1:9200"):
+        bind("192.0.2.1", 9200)
+    with pytest.raises(ClusterError, match=r"network\.host \[no such host\] is no address"):
+        bind("no such host", 9200)
+
+
+def test_a_port_of_the_administrator_is_named_as_such() -> None:
+    error = OSError(errno.EACCES, os.strerror(errno.EACCES))
+    assert "choose one from 1024 on" in str(cannot_bind("127.0.0.1", 80, error))

@@ -1,0 +1,140 @@
+"""Proves what is on disk: private, locked once, short enough for sockets, and clear errors when it cannot be."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from taskfan.cluster.errors import ClusterError
+from taskfan.cluster.state_directory import (
+    MAX_LOG_BYTES,
+    ClusterRecord,
+    NodeRecord,
+    RunRecord,
+    StateDirectory,
+    last_lines,
+    running_clusters,
+)
+
+
+@pytest.fixture
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StateDirectory:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    made = StateDirectory.named("demo")
+    made.prepare()
+    return made
+
+
+def test_only_its_owner_may_look_into_it(directory: StateDirectory, tmp_path: Path) -> None:
+    assert directory.path == tmp_path / "taskfan" / "demo"
+    assert directory.path.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_second_supervisor_is_told_that_the_name_is_taken(directory: StateDirectory) -> None:
+    directory.lock()
+    directory.write_running(RunRecord(os.getpid(), directory.socket_path))
+    with pytest.raises(ClusterError, match=rf"Cluster \[demo\] runs already \(supervisor: process {os.getpid()}\)"):
+        StateDirectory.named("demo").lock()
+    assert running_clusters() == ["demo"]
+    directory.unlock()
+
+
+def test_a_lock_ends_with_its_process_and_what_that_left_is_cleaned_up(directory: StateDirectory) -> None:
+    code = (
+        "import os; from taskfan.cluster.state_directory import *; d = StateDirectory.named('demo'); d.lock();"
+        "d.write_running(RunRecord(os.getpid(), d.socket_path)); open(d.socket_path, 'w'); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False, timeout=30)
+    assert directory.running() is not None
+    assert running_clusters() == []
+
+    directory.lock()
+
+    assert directory.running() is None
+    assert not os.path.exists(directory.socket_path)
+    directory.unlock()
+
+
+def test_ids_and_ports_are_read_back(directory: StateDirectory) -> None:
+    assert directory.read_cluster() is None
+    record = ClusterRecord("uuid", {"node1": NodeRecord("id", 9200, 9300)})
+    directory.write_cluster(record)
+    assert directory.read_cluster() == record
+    assert sorted(path.name for path in directory.path.iterdir()) == ["cluster.json", "logs"]
+
+
+def test_damaged_records_count_as_gone(directory: StateDirectory) -> None:
+    (directory.path / "cluster.json").write_text("{")
+    assert directory.read_cluster() is None
+
+
+def test_a_path_too_long_for_a_socket_gets_a_short_private_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    long = [StateDirectory(tmp_path / ("d" * 120) / name).socket_path for name in ("a", "b")]
+    if len(str(tmp_path)) < 60:
+        assert Path(long[0]).parent == tmp_path / "run" / "taskfan"
+    assert long[0] != long[1]
+    assert max(len(path) for path in long) <= 100
+    assert Path(long[0]).parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_short_place_that_others_can_write_to_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    short = Path("/tmp") / f"t{os.getpid()}"
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short))
+    (short / "taskfan").mkdir(parents=True)
+    (short / "taskfan").chmod(0o777)
+    try:
+        with pytest.raises(ClusterError, match="is not a private directory of yours"):
+            _ = StateDirectory(tmp_path / ("d" * 120)).socket_path
+    finally:
+        (short / "taskfan").rmdir()
+        short.rmdir()
+
+
+def test_a_place_that_cannot_be_written_is_an_error_that_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Not even an administrator makes directories there.
+    monkeypatch.setenv("XDG_STATE_HOME", "/proc")
+    with pytest.raises(ClusterError, match=r"Cannot write to the state directory /proc/taskfan/demo: .*XDG_STATE_HOME"):
+        StateDirectory.named("demo").prepare()
+
+
+def test_a_full_disk_is_an_error_that_says_what_to_do(
+    directory: StateDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(ClusterError, match=re.escape("No space left on device. Make room there")):
+        directory.write_cluster(ClusterRecord("uuid", {}))
+
+
+def test_a_log_that_grew_too_long_is_set_aside_once(directory: StateDirectory) -> None:
+    path = directory.log_of("node1")
+    for content in ("first", "second"):
+        path.write_text(content)
+        os.truncate(path, MAX_LOG_BYTES + 1)
+        os.close(directory.open_log(path))
+    assert path.stat().st_size == 0
+    assert sorted(path.name for path in directory.logs.iterdir()) == ["node1.log", "node1.log.1"]
+
+
+def test_the_end_of_a_log_is_whole_lines(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text("".join(f"line {number} {'x' * 50}\n" for number in range(1000)))
+    assert [line.split()[1] for line in last_lines(path, 3)] == ["997", "998", "999"]
+    assert last_lines(tmp_path / "missing") == []
+
+
+def test_a_temporary_directory_goes_with_its_cluster() -> None:
+    directory = StateDirectory.make_temporary()
+    directory.prepare()
+    directory.remove_if_temporary()
+    directory.remove_if_temporary()
+    assert not directory.path.exists()
