@@ -133,6 +133,7 @@ def test_no_other_text_is_a_boolean(text: str) -> None:
         ("0", 0),
         ("000", 0),
         ("0ms", 0),
+        ("9223372036854775807d", 2**63 - 1),
     ],
 )
 def test_a_time_has_a_unit_unless_it_is_none_or_nothing(text: str | None, milliseconds: int | None) -> None:

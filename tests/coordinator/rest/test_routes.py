@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
+import urllib.parse
 from typing import Any
 
 import cbor2
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from taskfan.coordinator.rest.missing_endpoints import missing_endpoints
-from taskfan.coordinator.rest.routes import ROUTES
+from taskfan.coordinator.rest.parameters import EVERYWHERE, text
+from taskfan.coordinator.rest.routes import ROUTES, Route
 from tests.coordinator.rest.rest_node import NODE_ID, RestNode, ask, reasons, with_node
 
 JSON_TYPE = "application/json; charset=UTF-8"
@@ -220,3 +225,31 @@ def test_work_is_started_from_a_body_of_any_type_compressed_or_not() -> None:
 )
 def test_work_that_cannot_be_read_is_refused(fields: list[str], body: bytes, status: int) -> None:
     assert ask("POST", "/_taskfan/work", *fields, body=body).status == status
+
+
+ODD = st.one_of(
+    st.text(max_size=8),
+    st.sampled_from(
+        ["", "true", "-1", "unset", "_all", "*", "a:b:c", "n:1", ":5", "9223372036854775807d", "%zz", "a,,b"]
+    ),
+)
+QUERIES = st.dictionaries(st.sampled_from(range(20)), ODD, max_size=3)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.tuples(st.sampled_from(ROUTES), ODD, QUERIES), min_size=1, max_size=20))
+def test_no_value_of_a_parameter_is_a_bug(requests: list[tuple[Route, str, dict[int, str]]]) -> None:
+    async def story(rest: RestNode) -> list[str]:
+        bugs = []
+        for route, part, chosen in requests:
+            names = [known.name for known in (*route.parameters, *map(text, EVERYWHERE))]
+            query = {names[at % len(names)]: value for at, value in chosen.items()}
+            # Nothing is to be waited for here.
+            query = query | ({"timeout": "0"} if "timeout" in names else {"wait_for_completion": "false"})
+            path = re.sub(r"\{\w+\}", urllib.parse.quote(part, safe=":*,") or "x", route.template)
+            answer = await rest.ask(route.method, f"{path}?{urllib.parse.urlencode(query)}")
+            if answer.status == 500 and b"sort key" not in answer.body:
+                bugs.append(f"{route.method} {path} {query}: {answer.body.decode()}")
+        return bugs
+
+    assert with_node(story) == []

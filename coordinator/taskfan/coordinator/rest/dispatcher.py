@@ -16,8 +16,9 @@ from taskfan.coordinator.rest.client import Client
 from taskfan.coordinator.rest.errors import BadContentType, Bug, ParseFailure, TooLarge, envelope, plain_error
 from taskfan.coordinator.rest.formats import PLAIN, Options
 from taskfan.coordinator.rest.messages import TEXT, Answer, RestRequest
+from taskfan.coordinator.rest.paths import PathTrie
 from taskfan.coordinator.rest.plan import Plan, Planner, Refusal
-from taskfan.coordinator.rest.routes import route_table
+from taskfan.coordinator.rest.routes import ROUTE_TABLE, Route
 from taskfan.node.cluster_state import OPENSEARCH_VERSION
 from taskfan.node.errors import TaskfanError
 from taskfan.node.node import Node
@@ -48,10 +49,10 @@ class Response:
 class Dispatcher:
     """Answers the requests of one node."""
 
-    def __init__(self, node: Node, max_content_bytes: int) -> None:
+    def __init__(self, node: Node, max_content_bytes: int, routes: PathTrie[Route] = ROUTE_TABLE) -> None:
         self._node = node
         self._max_content_bytes = max_content_bytes
-        self._planner = Planner(route_table())
+        self._planner = Planner(routes)
 
     async def dispatch(
         self, method: str, target: bytes, fields: Iterable[Field], body: bytes, client: Client
@@ -63,7 +64,11 @@ class Dispatcher:
                 read.setdefault(name, []).append(value)
         plan = self._planner.plan(method, target)
         answer = await self._answer(plan, method, read, body, client)
-        return self._response(plan, method, read, answer)
+        try:
+            return self._response(plan, method, read, answer)
+        except Exception as error:
+            log.exception("a bug while writing the answer to %s %s", method, plan.path)
+            return broken_response(Bug(error))
 
     async def _answer(
         self, plan: Plan, method: str, fields: Fields, body: bytes, client: Client

@@ -29,6 +29,8 @@ _NANOS = {
     "h": 3_600_000_000_000,
     "d": 86_400_000_000_000,
 }
+# Longer times are cut to this, as Java does.
+_LONGEST_MS = 2**63 - 1
 # What Java's String.trim takes off.
 _JAVA_BLANKS = "".join(map(chr, range(0x21)))
 
@@ -111,7 +113,7 @@ def parse_time_ms(text: str | None, name: str) -> int | None:
     unit = _unit_of(text, normalized)
     if unit is not None:
         nanos = _whole_number(text, normalized.removesuffix(unit), name) * _NANOS[unit]
-        return nanos // 1_000_000 if nanos >= 0 else -(-nanos // 1_000_000)
+        return min(nanos // 1_000_000, _LONGEST_MS) if nanos >= 0 else -(-nanos // 1_000_000)
     if re.fullmatch("-0*1", normalized):
         return -1
     if re.fullmatch("0+", normalized):

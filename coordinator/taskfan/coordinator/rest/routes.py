@@ -105,3 +105,7 @@ def route_table() -> PathTrie[Route]:
     for route in (*ROUTES, SERVED, *(_missing(*endpoint) for endpoint in missing_endpoints())):
         table.add(route.method, route.template, route)
     return table
+
+
+# Made once, before members are forked, who then share its memory.
+ROUTE_TABLE = route_table()
