@@ -68,5 +68,6 @@ class ClusterState:
         return None if self.manager_id is None else self.get(self.manager_id)
 
     def supersedes(self, other: ClusterState) -> bool:
-        """Whether this one is to replace `other`."""
-        return (self.term, self.version) > (other.term, other.version)
+        """Whether this one is to replace `other`: it is newer, or the same after its manager was lost."""
+        ranks = [(state.term, state.version, state.manager_id is None) for state in (self, other)]
+        return ranks[0] > ranks[1]

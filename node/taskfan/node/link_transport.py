@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from taskfan.node import frames
@@ -64,6 +64,7 @@ class LinkTransport:
         self._sending: dict[tuple[str, str], SendingEnd] = {}
         self._receiving: dict[ReceivingEnd, None] = {}
         self._carriers: dict[SendingEnd, asyncio.Task[object]] = {}
+        self._link_listeners: list[Callable[[str, str], None]] = []
 
     async def start(self, receiver: Receiver) -> None:
         """Begin to accept links."""
@@ -106,6 +107,10 @@ class LinkTransport:
         await self._stop_listening()
         for carrier in list(self._carriers.values()):
             await ended(carrier)
+
+    def on_link_closed(self, listener: Callable[[str, str], None]) -> None:
+        """Call it when a link from here has closed or could not be opened: with the other node's id and incarnation."""
+        self._link_listeners.append(listener)
 
     async def _listen(self) -> None:
         """Let others open links."""
@@ -180,6 +185,9 @@ class LinkTransport:
             place = (link.to.id, link.to.transport_address)
             if self._sending.get(place) is link:
                 del self._sending[place]
+            if not self._is_closed:
+                for listener in self._link_listeners:
+                    listener(link.node_id, link.incarnation_id or link.to.ephemeral_id)
             if stream is not None:
                 await stream.close()
 

@@ -114,7 +114,8 @@ class Simulation:
     def close_link(self, name: str, to: str) -> None:
         """Let a node see that its link to another one has closed."""
         if (name, to) not in self.network.silent and name != to:
-            self.after(self._delay_ms(), lambda: self._tell(name, lambda c: c.link_closed(to)))
+            process = self.members[to].node.ephemeral_id
+            self.after(self._delay_ms(), lambda: self._tell(name, lambda c: c.link_closed(to, process)))
 
     def pause(self, name: str) -> None:
         """Stop the process; its links stay."""

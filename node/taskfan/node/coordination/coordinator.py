@@ -92,11 +92,11 @@ class Coordinator(Modes):
                 self._leadership.timed_out()
         return self._drain()
 
-    def link_closed(self, node_id: str) -> list[Effect]:
-        """The link from here to a node closed, or could not be opened: a check that failed for good."""
-        if self._leader_check.link_closed(node_id):
+    def link_closed(self, node_id: str, ephemeral_id: str) -> list[Effect]:
+        """The link from here to this process of a node closed, or could not be opened: a check that failed for good."""
+        if self._leader_check.link_closed(node_id, ephemeral_id):
             self._become_candidate()
-        self._leadership.left(self._leadership.checks.link_closed(node_id))
+        self._leadership.left(self._leadership.checks.link_closed(node_id, ephemeral_id))
         return self._drain()
 
     def _drain(self) -> list[Effect]:

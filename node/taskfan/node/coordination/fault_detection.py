@@ -87,8 +87,15 @@ class FollowerChecks:
         self._wait(checked)
         return None
 
-    def link_closed(self, node_id: str) -> DiscoveryNode | None:
-        """The link to a node closed. Gives the node if it was checked."""
+    def link_closed(self, node_id: str, ephemeral_id: str) -> DiscoveryNode | None:
+        """The link to this process of a node closed. Gives the node if it was checked."""
+        checked = self._checked.get(node_id)
+        if checked is None or checked.node.ephemeral_id != ephemeral_id:
+            return None
+        return self._give_up(checked)
+
+    def give_up(self, node_id: str) -> DiscoveryNode | None:
+        """A node was found to be of no use, other than by a check. Gives it if it was checked."""
         checked = self._checked.get(node_id)
         return None if checked is None else self._give_up(checked)
 
@@ -149,9 +156,10 @@ class LeaderCheck:
         self._wait()
         return False
 
-    def link_closed(self, node_id: str) -> bool:
-        """The link to a node closed. Gives whether it was the leader's."""
-        return self._checked is not None and self._checked.node.id == node_id
+    def link_closed(self, node_id: str, ephemeral_id: str) -> bool:
+        """The link to this process of a node closed. Gives whether it was the leader's."""
+        leader = None if self._checked is None else self._checked.node
+        return leader is not None and (leader.id, leader.ephemeral_id) == (node_id, ephemeral_id)
 
     def _wait(self) -> None:
         self._out.set_timer(TimerKind.LEADER_CHECK, self._settings.leader_check_interval_ms)

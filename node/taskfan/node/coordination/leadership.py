@@ -175,7 +175,7 @@ class Leadership:
     def lagged(self, node_id: str) -> None:
         """A follower answers, but has not applied what it was sent: it is taken out, and will join anew."""
         if self._lagging.pop(node_id, None) is not None:
-            self.left(self.checks.link_closed(node_id))
+            self.left(self.checks.give_up(node_id))
 
     def check_failed(self, sent: Send, failure: Failure) -> None:
         """A follower check has no answer."""
