@@ -223,6 +223,14 @@ class SearchContextMissing(ResourceNotFound):
         super().__init__(f"No search context found for id [{context_id}]")
 
 
+class TooManyScrolls(TaskfanError):
+    """More scrolls are open than a node keeps. Source: `OpenSearchRejectedExecutionException`."""
+
+    kind = "rejected_execution_exception"
+    http_status = HTTPStatus.TOO_MANY_REQUESTS
+    origin = Origin.KNOWN
+
+
 class ScriptFailed(TaskfanError):
     """A script that did not compile or run. Source: `ScriptException`."""
 

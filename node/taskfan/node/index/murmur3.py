@@ -35,3 +35,12 @@ def hash_text(text: str) -> int:
     Source: OpenSearch `Murmur3HashFunction.hash(String)`.
     """
     return murmur3_32(text.encode("utf-16-le", "surrogatepass"))
+
+
+def mix(number: int) -> int:
+    """A 64-bit number stirred into a signed 32-bit one. Source: OpenSearch `BitMixer.mix(long)`."""
+    z = number & 0xFFFFFFFFFFFFFFFF
+    z = (z ^ z >> 32) * 0x4CD6944C5CC20B6D & 0xFFFFFFFFFFFFFFFF
+    z = (z ^ z >> 29) * 0xFC12C5B19D3259E9 & 0xFFFFFFFFFFFFFFFF
+    h = (z ^ z >> 32) & _MASK
+    return h - 0x100000000 if h & 0x80000000 else h

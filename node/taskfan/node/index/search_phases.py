@@ -14,10 +14,10 @@ import msgspec
 from taskfan.node.errors import IllegalArgument
 from taskfan.node.index.documents import Document
 from taskfan.node.index.errors import SearchFailed, ShardId
-from taskfan.node.index.field_values import comparable, values_at
+from taskfan.node.index.field_values import TEXTS, comparable, values_at
 from taskfan.node.index.mappings import FieldTypes
 from taskfan.node.index.matching import Bound, Candidate, bind
-from taskfan.node.index.murmur3 import murmur3_32
+from taskfan.node.index.murmur3 import mix
 from taskfan.node.index.query import MatchAll
 from taskfan.node.index.routing import id_in_slice, slice_has_shard, slice_within_shard
 from taskfan.node.index.search_source import SearchSource, Slice
@@ -184,15 +184,17 @@ def _in_slice(
 def _in_value_slice(
     numbered: Iterator[tuple[int, Document]], name: str, part: tuple[int, int], target: ShardTarget
 ) -> Iterator[tuple[int, Document]]:
-    """Slices over a numeric field. Source: OpenSearch `DocValuesSliceQuery`; differs in its mixing of the bits."""
+    """Slices over a numeric field; a document without a value counts as zero. Source: `DocValuesSliceQuery`."""
     field = target.fields.get(name)
     if field is None:
         raise IllegalArgument(f"field {name} not found")
+    if field.type in TEXTS:
+        raise IllegalArgument(f"cannot load numeric doc values on {name}")
     slice_id, most = part
     for place, document in numbered:
-        values = (comparable(field.type, value) for value in values_at(Candidate(document).source, field.path))
-        first = next((value for value in values if isinstance(value, int | float)), None)
-        if first is not None and murmur3_32(str(first).encode()) % most == slice_id:
+        values = [comparable(field.type, value) for value in values_at(Candidate(document).source, field.path)]
+        hashes = [mix(int(value)) for value in values if value is not None] or [0]
+        if any(found % most == slice_id for found in hashes):
             yield place, document
 
 
