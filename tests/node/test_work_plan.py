@@ -238,8 +238,8 @@ def test_a_drawn_time_is_within_its_range(a: int, b: int, seed: int, path: str) 
     [
         *(
             ("0", 0),
-            ("-1", -1),
-            ("-01", -1),
+            ("-1", -1_000_000),
+            ("-01", -1_000_000),
             ("7nanos", 7),
             ("7micros", 7_000),
             ("7ms", 7_000_000),

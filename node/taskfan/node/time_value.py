@@ -26,7 +26,7 @@ _JAVA_BLANKS = "".join(map(chr, range(0x21)))
 
 
 def parse_time_ns(text: str, name: str) -> int:
-    """The nanoseconds of a time value. `-1` and `0` need no unit, and `-1` with one is minus one of it.
+    """The nanoseconds of a time value. `0` and `-1` need no unit; `-1` is one millisecond less than nothing.
 
     Args:
         name: of the setting or parameter, for the error.
@@ -41,7 +41,7 @@ def parse_time_ns(text: str, name: str) -> int:
     if unit is not None:
         return _whole_number(text, normalized.removesuffix(unit).strip(_JAVA_BLANKS), name) * _UNITS_NS[unit]
     if re.fullmatch("-0*1", normalized):
-        return -1
+        return -1_000_000
     if re.fullmatch("0+", normalized):
         return 0
     raise _unreadable(text, name, "unit is missing or unrecognized")
@@ -56,7 +56,9 @@ def _whole_number(text: str, digits: str, name: str) -> int:
     number = parse_long(digits)
     if number is None:
         fraction = ", fractional time values are not supported" if _DOUBLE.fullmatch(digits) else ""
-        raise IllegalArgument(f"failed to parse [{text}]{fraction}", cause=NumberFormat.of(digits))
+        raise IllegalArgument(
+            f"failed to parse [{text}]{fraction}", cause=NumberFormat(f'For input string: "{digits}"')
+        )
     if number < -1:
         raise _unreadable(text, name, "negative durations are not supported")
     return number

@@ -12,27 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from taskfan.coordinator.grouping import GROUPINGS
-from taskfan.node.errors import IllegalArgument, NumberFormat
-from taskfan.node.ids import parse_long, parse_task_id
+from taskfan.node.errors import IllegalArgument
+from taskfan.node.ids import parse_task_id
+from taskfan.node.time_value import parse_time_ns
 
 _ESCAPE = re.compile(rb"%(%|[0-9a-fA-F]{2})")
-# Java's Double.parseDouble, after lower-casing.
-_DOUBLE = re.compile(
-    r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?[fd]?|[+-]?0x([0-9a-f]+\.?[0-9a-f]*|\.[0-9a-f]+)p[+-]?\d+[fd]?"
-)
-_NANOS = {
-    "nanos": 1,
-    "micros": 1_000,
-    "ms": 1_000_000,
-    "s": 1_000_000_000,
-    "m": 60_000_000_000,
-    "h": 3_600_000_000_000,
-    "d": 86_400_000_000_000,
-}
 # Longer times are cut to this, as Java does.
 _LONGEST_MS = 2**63 - 1
-# What Java's String.trim takes off.
-_JAVA_BLANKS = "".join(map(chr, range(0x21)))
 
 # ------------------------------------------------------------------ decoding
 
@@ -109,44 +95,8 @@ def parse_time_ms(text: str | None, name: str) -> int | None:
     """
     if text is None:
         return None
-    normalized = text.lower().strip(_JAVA_BLANKS)
-    unit = _unit_of(text, normalized)
-    if unit is not None:
-        nanos = _whole_number(text, normalized.removesuffix(unit), name) * _NANOS[unit]
-        return min(nanos // 1_000_000, _LONGEST_MS) if nanos >= 0 else -(-nanos // 1_000_000)
-    if re.fullmatch("-0*1", normalized):
-        return -1
-    if re.fullmatch("0+", normalized):
-        return 0
-    raise IllegalArgument(
-        f"failed to parse setting [{name}] with value [{text}] as a time value: unit is missing or unrecognized"
-    )
-
-
-def _unit_of(text: str, normalized: str) -> str | None:
-    for unit in ("nanos", "micros", "ms", "s"):
-        if normalized.endswith(unit):
-            return unit
-    # Only minutes are told apart by case, for `M` means months elsewhere; so this looks at the text as given.
-    if text.endswith("m"):
-        return "m"
-    return next((unit for unit in ("h", "d") if normalized.endswith(unit)), None)
-
-
-def _whole_number(text: str, digits: str, name: str) -> int:
-    digits = digits.strip(_JAVA_BLANKS)
-    number = parse_long(digits)
-    if number is None:
-        fraction = ", fractional time values are not supported" if _DOUBLE.fullmatch(digits) else ""
-        raise IllegalArgument(
-            f"failed to parse [{text}]{fraction}", cause=NumberFormat(f'For input string: "{digits}"')
-        )
-    if number < -1:
-        raise IllegalArgument(
-            f"failed to parse setting [{name}] with value [{text}] as a time value: "
-            "negative durations are not supported"
-        )
-    return number
+    nanos = parse_time_ns(text, name)
+    return min(nanos // 1_000_000, _LONGEST_MS) if nanos >= 0 else -(-nanos // 1_000_000)
 
 
 def split_commas(text: str | None) -> list[str]:
