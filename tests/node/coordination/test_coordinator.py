@@ -192,7 +192,7 @@ def test_a_follower_that_never_applies_what_it_accepted_is_taken_out_and_joins_a
         if type(sent.request).__name__ != "ApplyCommitRequest":  # type: ignore[attr-defined]
             carry_out(member, sent)  # type: ignore[arg-type]
 
-    simulation._send = lose_commits  # type: ignore[method-assign,assignment]
+    simulation._send = lose_commits  # type: ignore[method-assign]
     simulation.start("n02")
     simulation.run_for(20)
     simulation._send = carry_out  # type: ignore[method-assign]

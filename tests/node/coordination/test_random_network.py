@@ -1,4 +1,4 @@
-"""What holds whatever the network does: one manager a term, one line of committed states, and one cluster at the end."""
+"""What holds whatever the network does: one manager a term, one line of committed states, one cluster at the end."""
 
 from __future__ import annotations
 

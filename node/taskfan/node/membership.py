@@ -1,0 +1,164 @@
+"""A node as a member of a cluster: carries out what its coordinator decides, with timers and real actions.
+
+Its messages are tasks like any other, without a parent, as they are in OpenSearch.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from google.protobuf.message import Message
+
+from taskfan.node.actions.coordination import coordination_actions
+from taskfan.node.clock import TimerHandle
+from taskfan.node.cluster_state import ClusterState, DiscoveryNode
+from taskfan.node.coordination import messages as m
+from taskfan.node.coordination.coordinator import Coordinator
+from taskfan.node.coordination.effects import Apply, CancelTimer, Effect, Failure, Persist, Send, SetTimer, Timer
+from taskfan.node.coordination.modes import Mode
+from taskfan.node.coordination.state import Persisted
+from taskfan.node.coordination.store import StateStore
+from taskfan.node.coordination.wire import answer_from_wire, form_of
+from taskfan.node.errors import NodeDisconnected, NodeNotConnected, ReceiveTimeout, TaskfanError
+from taskfan.node.node import Node
+
+log = logging.getLogger("taskfan.node.membership")
+
+
+class Links(Protocol):
+    """The part of a transport that says when a link is gone."""
+
+    def on_link_closed(self, listener: Callable[[str, str], None]) -> None:
+        """Call it when a link from here has closed or could not be opened: with the other node's id and incarnation."""
+
+
+class Chance(Protocol):
+    """What a timer's time is drawn with: a `random.Random` of a seed."""
+
+    def uniform(self, a: float, b: float, /) -> float:
+        """A number of this range."""
+
+
+class Membership:
+    """Joins a node to a cluster, and keeps its cluster state current.
+
+    Make it before the transport starts: then whoever is asked by a node that was quicker can answer. What it
+    knows of the cluster before `start` is its own node.
+    """
+
+    def __init__(self, node: Node, coordinator: Coordinator, links: Links, chance: Chance, store: StateStore) -> None:
+        self._node, self._coordinator, self._chance, self._store = node, coordinator, chance, store
+        # The last message that was sent, and its form: a state goes to many nodes and is written once.
+        self._written: tuple[m.Request, Message] | None = None
+        self._timers: dict[Timer, TimerHandle] = {}
+        self._is_closed = False
+        for action in coordination_actions(self._receive):
+            node.add_action(action)
+        links.on_link_closed(self._link_closed)
+
+    @property
+    def mode(self) -> Mode:
+        """Whether this node leads, follows or has no manager."""
+        return self._coordinator.mode
+
+    def start(
+        self, seeds: Iterable[DiscoveryNode], initial_cluster_manager_nodes: Iterable[str], cluster_uuid: str
+    ) -> None:
+        """Look for the cluster, or begin it: see `Coordinator.start`."""
+        self._carry_out(self._coordinator.start(seeds, initial_cluster_manager_nodes, cluster_uuid))
+
+    def close(self) -> None:
+        """Take no more part. The others notice when the transport closes."""
+        self._is_closed = True
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+
+    def _receive(self, request: m.Request) -> m.Answer:
+        """Answer a request of another node. Raises CoordinationRejected."""
+        if self._is_closed:
+            raise m.CoordinationRejected(f"[{self._node.local.name}] is stopping")
+        outcome = self._coordinator.receive(request)
+        self._carry_out(outcome.effects)
+        if isinstance(outcome.answer, m.CoordinationRejected):
+            raise outcome.answer
+        return outcome.answer
+
+    def _link_closed(self, node_id: str, ephemeral_id: str) -> None:
+        if not self._is_closed:
+            self._carry_out(self._coordinator.link_closed(node_id, ephemeral_id))
+
+    # ------------------------------------------------------------------ effects
+
+    def _carry_out(self, effects: Iterable[Effect]) -> None:
+        """Do what the pure part decided, at once and in order."""
+        for effect in effects:
+            match effect:
+                case Persist(term, accepted):
+                    self._store.save(Persisted(term, accepted))
+                case Apply(state):
+                    self._apply(state)
+                case Send():
+                    self._node.clock.spawn(self._bring(effect), form_of(effect.request).action)
+                case SetTimer():
+                    self._set_timer(effect)
+                case CancelTimer(timer):
+                    self._cancel_timer(timer)
+
+    def _apply(self, state: ClusterState) -> None:
+        before = self._node.cluster_state
+        if state.manager_id != before.manager_id:
+            name = "none" if state.manager is None else state.manager.name
+            log.info("cluster manager is [%s], term: %d, version: %d", name, state.term, state.version)
+        for what, one, other in (("added", state, before), ("removed", before, state)):
+            names = [node.name for node in one if not _has_process(other, node)]
+            if names:
+                log.info("%s {%s}, term: %d, version: %d", what, ", ".join(names), state.term, state.version)
+        self._node.apply_cluster_state(state)
+
+    def _set_timer(self, effect: SetTimer) -> None:
+        timer = effect.timer
+        self._cancel_timer(timer)
+        wait_s = self._chance.uniform(effect.min_ms, effect.max_ms) / 1000
+        self._timers[timer] = self._node.clock.call_later(wait_s, lambda: self._fire(timer))
+
+    def _cancel_timer(self, timer: Timer) -> None:
+        if (handle := self._timers.pop(timer, None)) is not None:
+            handle.cancel()
+
+    def _fire(self, timer: Timer) -> None:
+        del self._timers[timer]
+        self._carry_out(self._coordinator.timer_fired(timer))
+
+    async def _bring(self, sent: Send) -> None:
+        answer = await self._answer_to(sent)
+        if self._is_closed:
+            return
+        if isinstance(answer, Failure):
+            self._carry_out(self._coordinator.failed(sent, answer))
+        else:
+            self._carry_out(self._coordinator.answered(sent, answer))
+
+    async def _answer_to(self, sent: Send) -> m.Answer | Failure:
+        form = form_of(sent.request)
+        if self._written is None or self._written[0] is not sent.request:
+            self._written = sent.request, form.to_wire(sent.request)
+        message, timeout_s = self._written[1], sent.timeout_ms / 1000
+        try:
+            response = await self._node.send(sent.to, form.action, message, headers={}, timeout_s=timeout_s)
+            return answer_from_wire(response)
+        except (NodeNotConnected, NodeDisconnected):
+            # Our own link failed; one that failed over there comes as a plain TaskfanError.
+            return Failure.DISCONNECTED
+        except ReceiveTimeout:
+            return Failure.TIMED_OUT
+        except TaskfanError as error:
+            log.debug("[%s] to [%s] was refused: %s", form.action, sent.to.name, error)
+            return Failure.REJECTED
+
+
+def _has_process(state: ClusterState, node: DiscoveryNode) -> bool:
+    known = state.get(node.id)
+    return known is not None and known.ephemeral_id == node.ephemeral_id
