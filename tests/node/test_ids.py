@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from taskfan.node.errors import IllegalArgument
 from taskfan.node.ids import NODE_ID_LENGTH, UNSET, TaskId, node_id_from_bytes, parse_long, parse_task_id
+from taskfan.v1 import task_pb2 as pb
 
 MAX, MIN = 2**63 - 1, -(2**63)
 
@@ -87,12 +88,15 @@ def test_a_number_is_what_java_would_read(text: str) -> None:
         (TaskId("n", -1), TaskId("n", -1)),
         (TaskId("n", MAX), TaskId("n", MAX)),
         (UNSET, UNSET),
-        # On the wire an empty node id means "no task", whatever its number.
-        (TaskId("", 5), UNSET),
+        (TaskId("", 5), TaskId("", 5)),
     ],
 )
-def test_a_task_id_crosses_the_wire_as_in_opensearch(sent: TaskId, received: TaskId) -> None:
+def test_a_task_id_is_carried_as_it_is(sent: TaskId, received: TaskId) -> None:
     assert TaskId.from_wire(sent.to_wire()) == received
+
+
+def test_a_message_that_was_never_set_carries_no_task() -> None:
+    assert TaskId.from_wire(pb.TaskId()) == UNSET
 
 
 def test_a_node_id_is_22_characters_of_url_safe_base64() -> None:

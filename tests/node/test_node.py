@@ -182,13 +182,15 @@ def test_the_end_of_a_task_can_be_awaited_by_many_and_given_up() -> None:
 def test_who_gives_up_waiting_for_a_cluster_state_is_forgotten() -> None:
     async def story(nodes: Nodes) -> None:
         node = nodes.nodes["a"]
-        impatient, patient = node.next_cluster_state(), node.next_cluster_state()
+        seen = node.cluster_state
+        impatient = nodes.clock.spawn(node.newer_cluster_state(seen), "impatient")
+        patient = nodes.spawn(node.newer_cluster_state(seen))
+        await nodes.until(lambda: len(node._waiting_for_state) == 2)
         impatient.cancel()
-        await nodes.clock.sleep(0)
-        assert len(node._waiting_for_state) == 1
+        await nodes.until(lambda: len(node._waiting_for_state) == 1)
 
         node.apply_cluster_state(nodes.without("c"))
-        await patient
+        assert await patient is node.cluster_state is await node.newer_cluster_state(seen)
         assert node.cluster_state.get("c") is None
 
     play(story)

@@ -25,7 +25,7 @@ async def cancel_tasks(context: ActionContext, request: pb.CancelTasksRequest) -
     """
     if TaskId.from_wire(request.filter.task_id).is_set and request.filter.nodes:
         raise ValidationFailed("task id cannot be used together with node ids")
-    return await fan_out_tasks(context, CANCEL_OF_NODE.name, request, request.filter)
+    return await fan_out_tasks(context, CANCEL_OF_NODE.name, request)
 
 
 def _traits(request: pb.CancelTasksRequest) -> TaskTraits:

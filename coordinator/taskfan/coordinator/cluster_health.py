@@ -50,10 +50,10 @@ async def _wait_for_health(context: ActionContext, request: pb.ClusterHealthRequ
     try:
         async with context.clock.timeout(max(request.timeout_millis / 1000, 0)):
             while True:
-                changed = node.next_cluster_state()
-                if enough_nodes(len(node.cluster_state.nodes)) and not _missing_indices(request):
-                    return _health(node.cluster_state, request, timed_out=False)
-                await changed
+                state = node.cluster_state
+                if enough_nodes(len(state.nodes)) and not _missing_indices(request):
+                    return _health(state, request, timed_out=False)
+                await node.newer_cluster_state(state)
     except TimeoutError:
         return _health(node.cluster_state, request, timed_out=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
@@ -16,9 +16,17 @@ from taskfan.node.ids import TaskId
 from taskfan.node.node import ActionContext
 from taskfan.v1 import actions_pb2 as pb
 
+TasksRequest = TypeVar("TasksRequest", pb.ListTasksRequest, pb.CancelTasksRequest)
+
 
 async def fan_out(
-    context: ActionContext, action: str, request: Message, nodes: Sequence[DiscoveryNode], *, timeout_s: float | None
+    context: ActionContext,
+    action: str,
+    request: Message,
+    nodes: Sequence[DiscoveryNode],
+    *,
+    timeout_s: float | None,
+    elsewhere: Message | None = None,
 ) -> list[tuple[str, Any | NodeFailure]]:
     """Ask every node at once, each as a child of this task.
 
@@ -26,16 +34,17 @@ async def fan_out(
         nodes: each is asked once.
         timeout_s: limit for each node; None waits until the node answers or leaves. A slow node costs
             no other node's answer.
+        elsewhere: what the other nodes are sent, when that is not the same.
 
     Returns:
         In the order of `nodes`, the id of each with its answer or the failure that stands for it.
 
     Source: OpenSearch `TransportTasksAction.AsyncAction`.
     """
-    local_id = context.node.local.id
+    local_id, elsewhere = context.node.local.id, elsewhere or request
     # The others first, so that they work while this node does its own part.
     asked = {
-        node.id: context.clock.spawn(_ask(context, node, action, request, timeout_s), f"{action} to {node.name}")
+        node.id: context.clock.spawn(_ask(context, node, action, elsewhere, timeout_s), f"{action} to {node.name}")
         for node in nodes
         if node.id != local_id
     }
@@ -53,14 +62,18 @@ async def _ask(
 
 
 async def fan_out_tasks(
-    context: ActionContext, action: str, request: Message, filter: pb.TaskFilter, *, timeout_s: float | None = None
+    context: ActionContext,
+    action: str,
+    request: TasksRequest,
+    *,
+    timeout_s: float | None = None,
 ) -> TasksAnswer:
     """Ask the nodes that a task filter means: the node of its one task, or those of its node filter.
 
     Raises:
         IllegalArgument: the node filter cannot be read.
     """
-    node, state = context.node, context.node.cluster_state
+    node, state, filter = context.node, context.node.cluster_state, request.filter
     task_id = TaskId.from_wire(filter.task_id)
     if task_id.is_set:
         owner = state.get(task_id.node_id)
@@ -70,7 +83,21 @@ async def fan_out_tasks(
         nodes = [owner]
     else:
         nodes = resolve(filter.nodes, state, node.local.id)
-    return merge(await fan_out(context, action, request, nodes, timeout_s=timeout_s))
+    elsewhere = _as_others_read(request)
+    return merge(await fan_out(context, action, request, nodes, timeout_s=timeout_s, elsewhere=elsewhere))
+
+
+def _as_others_read(request: TasksRequest) -> TasksRequest:
+    """The request as it is after OpenSearch's wire, where a task id without a node id is none at all.
+
+    So `parent_task_id=:5` chooses on the asking node, and nothing on the others. Source: `TaskId.writeTo`.
+    """
+    if not request.filter.HasField("parent_task_id") or request.filter.parent_task_id.node_id:
+        return request
+    other = type(request)()
+    other.CopyFrom(request)
+    other.filter.ClearField("parent_task_id")
+    return other
 
 
 def timeout_s_of(request: pb.ListTasksRequest | pb.GetTaskRequest | pb.NodesInfoRequest) -> float | None:

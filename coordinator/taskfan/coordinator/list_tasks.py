@@ -18,7 +18,7 @@ async def list_tasks(context: ActionContext, request: pb.ListTasksRequest) -> Ta
     Source: OpenSearch `TransportListTasksAction`.
     """
     timeout_s = timeout_s_of(request)
-    return await fan_out_tasks(context, LIST_OF_NODE.name, request, request.filter, timeout_s=timeout_s)
+    return await fan_out_tasks(context, LIST_OF_NODE.name, request, timeout_s=timeout_s)
 
 
 LIST_TASKS = Action(LIST_ACTION, list_tasks, pb.ListTasksRequest)

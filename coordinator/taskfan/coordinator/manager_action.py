@@ -48,8 +48,8 @@ async def on_manager(
     node = context.node
     deadline_ns = context.clock.monotonic_ns() + round(timeout_s * 1e9)
     while True:
-        changed = node.next_cluster_state()
-        manager = node.cluster_state.manager
+        state = node.cluster_state
+        manager = state.manager
         if manager is not None and manager.id == node.local.id:
             return await run(context, request)
         if manager is not None:
@@ -60,6 +60,6 @@ async def on_manager(
                 pass
         try:
             async with context.clock.timeout(max((deadline_ns - context.clock.monotonic_ns()) / 1e9, 0)):
-                await changed
+                await node.newer_cluster_state(state)
         except TimeoutError:
             raise ClusterManagerNotDiscovered from None

@@ -29,13 +29,13 @@ class TaskId(NamedTuple):
         return f"{self.node_id}:{self.number}" if self.is_set else "unset"
 
     def to_wire(self) -> pb.TaskId:
-        """The message that carries this id; an empty node id is read as unset on the other side."""
+        """The message that carries this id."""
         return pb.TaskId(node_id=self.node_id, number=self.number)
 
     @classmethod
     def from_wire(cls, message: pb.TaskId) -> Self:
-        """The id a message carries. An empty node id means unset, as in OpenSearch's stream form."""
-        return cls(message.node_id, message.number) if message.node_id else cls("", -1)
+        """The id a message carries; a message that was never set carries none."""
+        return cls(message.node_id, message.number) if message.node_id or message.number else cls("", -1)
 
 
 UNSET = TaskId("", -1)

@@ -344,16 +344,17 @@ class Node:
         for waiter in waiting:
             wake(waiter, None)
 
-    def next_cluster_state(self) -> asyncio.Future[None]:
-        """Done when another cluster state has been applied."""
-        changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting_for_state.append(changed)
-        changed.add_done_callback(self._forget_state_waiter)
-        return changed
-
-    def _forget_state_waiter(self, gone: asyncio.Future[None]) -> None:
-        if gone in self._waiting_for_state:
-            self._waiting_for_state.remove(gone)
+    async def newer_cluster_state(self, seen: ClusterState) -> ClusterState:
+        """Wait until another cluster state than the one that was seen is applied; at once, if it has been."""
+        while self.cluster_state is seen:
+            changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting_for_state.append(changed)
+            try:
+                await changed
+            finally:
+                if changed in self._waiting_for_state:
+                    self._waiting_for_state.remove(changed)
+        return self.cluster_state
 
 
 def _id_of(parent: Task | None) -> TaskId:

@@ -152,7 +152,7 @@ def test_work_is_cancelled_when_the_client_that_waits_for_it_goes_away() -> None
         await rest.until(lambda: rest.task_actions == [])
         return reasons
 
-    assert with_node(story) == ["channel was closed", "channel was closed"]
+    assert with_node(story) == ["channel closed", "channel closed"]
 
 
 def test_work_that_nobody_waits_for_goes_on_without_its_client() -> None:

@@ -9,7 +9,7 @@ from taskfan.node.node import Node
 from taskfan.node.task import Task
 
 # Source: OpenSearch `RestCancellableNodeClient`.
-CLIENT_IS_GONE = "channel was closed"
+CLIENT_IS_GONE = "channel closed"
 
 
 class Client:
