@@ -291,6 +291,7 @@ class FakeNetwork:
                     self._say(f"{caller.name} is told" + (f": {failure.kind}" if failure else ""))
                     self.watch.told(caller)
                 case CancelDone(Request() as request, failure):
+                    self.watch.ban_replied(request, failure)
                     self._reply(request, failure)
                 case CancelDone(None, _):
                     pass

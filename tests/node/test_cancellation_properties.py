@@ -12,9 +12,12 @@ from taskfan.node.task import Task, TaskTraits
 from tests.node.fake_network import CANCELLABLE, LEAF, PLAIN, FakeNetwork, Request
 
 # Mostly tasks that are cancelled with their children: only those make trees to cancel.
-TRAITS = st.sampled_from([CANCELLABLE, CANCELLABLE, CANCELLABLE, LEAF, PLAIN])
+TRAITS = st.sampled_from([CANCELLABLE, CANCELLABLE, CANCELLABLE, CANCELLABLE, LEAF, PLAIN])
 # Picks one of what there is, whatever its number: so a failing example can be made smaller.
 INDEX = st.integers(0, 30)
+# Parent, node and kind of children to send.
+CHILDREN = st.lists(st.tuples(INDEX, INDEX, TRAITS), min_size=1, max_size=8)
+TROUBLES = st.sampled_from(["lose", "lose", "refuse", "refuse", "close", "leave", "give up", "kill"])
 
 Thing = TypeVar("Thing")
 
@@ -26,15 +29,11 @@ def pick(index: int, things: list[Thing]) -> Thing:
 class CancellationMachine(RuleBasedStateMachine):
     """Every step that a network can take, in any order; at the end all that can still happen does."""
 
-    network: FakeNetwork
-
-    @initialize()
-    def begin(self) -> None:
+    def __init__(self) -> None:
+        super().__init__()
         self.network = FakeNetwork("A", "B", "C", "D")
         self.count = 0
         self.network.start("t0", "A")
-        for node in ("B", "C"):
-            self.network.send(self.name(), "t0", node)
 
     def name(self) -> str:
         self.count += 1
@@ -57,22 +56,35 @@ class CancellationMachine(RuleBasedStateMachine):
     def spoilable(self) -> list[Request]:
         return [request for request in self.network.movable if request.sender != request.to]
 
+    @initialize(children=CHILDREN)
+    def grow_a_tree(self, children: list[tuple[int, int, TaskTraits]]) -> None:
+        for child in children:
+            self.send([child])
+            self.deliver_all()
+
     @rule(index=INDEX, traits=TRAITS)
     def start(self, index: int, traits: TaskTraits) -> None:
         self.network.start(self.name(), pick(index, self.nodes), traits)
 
     @precondition(lambda self: self.tasks)
-    @rule(index=INDEX, to=INDEX, traits=TRAITS)
-    def send(self, index: int, to: int, traits: TaskTraits) -> None:
-        self.network.send(self.name(), pick(index, self.tasks)[0], pick(to, self.nodes), traits)
+    @rule(children=CHILDREN)
+    def send(self, children: list[tuple[int, int, TaskTraits]]) -> None:
+        for parent, to, traits in children:
+            self.network.send(self.name(), pick(parent, self.tasks)[0], pick(to, self.nodes), traits)
 
     @precondition(lambda self: self.network.movable)
     @rule(indices=st.lists(INDEX, min_size=1, max_size=6))
-    def deliver(self, indices: list[int]) -> None:
+    def deliver_some(self, indices: list[int]) -> None:
         for index in indices:
             if self.network.movable:
                 self.network.deliver(pick(index, self.network.movable))
                 self.network.watch.check()
+
+    @precondition(lambda self: self.network.movable)
+    @rule()
+    def deliver_all(self) -> None:
+        while self.network.movable:
+            self.network.deliver(self.network.movable[0])
 
     @precondition(lambda self: self.cancellable)
     @rule(index=INDEX, wait=st.booleans())
@@ -84,57 +96,38 @@ class CancellationMachine(RuleBasedStateMachine):
     def end(self, index: int) -> None:
         self.network.end(pick(index, self.network.running))
 
-    @precondition(lambda self: self.spoilable)
-    @rule(index=INDEX)
-    def lose(self, index: int) -> None:
-        self.network.lose(pick(index, self.spoilable))
-
-    @precondition(lambda self: self.spoilable)
-    @rule(index=INDEX)
-    def refuse(self, index: int) -> None:
-        self.network.refuse(pick(index, self.spoilable))
-
-    @precondition(lambda self: any(r.open and r.kind == "child" for r in self.network.requests))
-    @rule(index=INDEX)
-    def give_up(self, index: int) -> None:
-        self.network.give_up(pick(index, [r.about for r in self.network.requests if r.open and r.kind == "child"]))
-
-    @rule(sender=INDEX, to=INDEX)
-    def close(self, sender: int, to: int) -> None:
-        a, b = pick(sender, self.nodes), pick(to, self.nodes)
-        if a != b:
-            self.network.close(a, b)
-
-    @rule(node=INDEX, by=INDEX)
-    def leave_or_come_back(self, node: int, by: int) -> None:
-        a, b = pick(node, self.nodes), pick(by, self.nodes)
-        if a != b and a in self.network.known[b]:
-            self.network.forget(a, by=b)
-        elif a != b:
-            self.network.remember(a, by=b)
-
-    @precondition(lambda self: len(self.nodes) > 2)
-    @rule(index=st.integers(0, 30))
-    def kill(self, index: int) -> None:
-        # Seldom: with few nodes left, little can happen.
-        if index == 30:
-            self.network.kill(self.nodes[-1])
+    @rule(what=TROUBLES, index=INDEX, other=INDEX)
+    def make_trouble(self, what: str, index: int, other: int) -> None:
+        network, a, b = self.network, pick(index, self.nodes), pick(other, self.nodes)
+        waited_for = [request.about for request in network.requests if request.open and request.kind == "child"]
+        if what == "lose" and self.spoilable:
+            network.lose(pick(index, self.spoilable))
+        elif what == "refuse" and self.spoilable:
+            network.refuse(pick(index, self.spoilable))
+        elif what == "give up" and waited_for:
+            network.give_up(pick(index, waited_for))
+        elif what == "close" and a != b:
+            network.close(a, b)
+        elif what == "leave" and a != b and a in network.known[b]:
+            network.forget(a, by=b)
+        elif what == "leave" and a != b:
+            network.remember(a, by=b)
+        elif what == "kill" and len(self.nodes) > 2:
+            network.kill(self.nodes[-1])
 
     @invariant()
-    def holds(self) -> None:
-        if hasattr(self, "network"):
-            self.network.watch.check()
+    def what_was_promised_holds(self) -> None:
+        self.network.watch.check()
 
     def teardown(self) -> None:
-        if hasattr(self, "network"):
-            self.network.settle()
+        self.network.settle()
 
 
 # Derandomized: the same examples each time, so that a failure is never chance.
 TestCancellation = CancellationMachine.TestCase
 TestCancellation.settings = settings(
-    max_examples=120,
-    stateful_step_count=60,
+    max_examples=150,
+    stateful_step_count=40,
     derandomize=True,
     deadline=None,
     database=None,

@@ -22,6 +22,8 @@ class Watch:
         self._stopped: list[Task] = []
         # Where a ban was sent and not removed again, by parent.
         self._to_unban: dict[TaskId, list[str]] = {}
+        # The tasks that a ban met where it arrived.
+        self._met: dict[Request, list[Task]] = {}
         # The first failure of a call's bans.
         self._failures: dict[CancelCall, TaskfanError] = {}
         # Parents whose cancel was reported done without failure: no child of theirs may start any more.
@@ -50,6 +52,7 @@ class Watch:
     # ------------------------------------------------------------------ bans
 
     def ban_sent(self, node: str, ban: SendBan) -> None:
+        assert ban.call.cancellation.task.traits.cancels_children, "banned for a task that stops alone"
         assert self._outstanding(ban.parent, ban.node_id), "banned where it has no children"
         nodes = self._to_unban.setdefault(ban.parent, [])
         if ban.node_id not in nodes:
@@ -58,6 +61,8 @@ class Watch:
     def ban_arrives(self, request: Request) -> None:
         assert request.ban is not None
         where = (request.to, request.ban.parent)
+        here = self._network.registries[request.to]
+        self._met[request] = [task for task in here if task.cancellable and task.parent == request.ban.parent]
         (self._placed if request.sender in self._network.known[request.to] else self._excused).append(where)
 
     def ban_answered(self, request: Request, failure: TaskfanError | None) -> None:
@@ -87,6 +92,15 @@ class Watch:
         self._placed = [ban for ban in self._placed if ban not in gone]
         self._stale = [ban for ban in self._stale if ban not in gone]
         self._excused += gone
+
+    def ban_replied(self, request: Request, failure: TaskfanError | None) -> None:
+        """A node answers a ban; the registry keeps, in the caller of each child's cancel, which ban it is for."""
+        below = [failed for call, failed in self._failures.items() if getattr(call.caller, "caller", None) is request]
+        assert (failure in below) if below else failure is None, "not the failure of a child's ban"
+        assert request.ban is not None
+        for child in self._met[request]:
+            assert child.cancelled is not None, "a ban is answered before its children were told"
+            assert not (request.ban.call.wait and self._is_running(child.id)), "answered before its children ended"
 
     # ------------------------------------------------------------------ children
 
