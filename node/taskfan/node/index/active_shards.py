@@ -28,7 +28,9 @@ class ActiveShardCount:
             return cls(None)
         number = parse_long(text)
         if number is None:
-            raise IllegalArgument(f"cannot parse ActiveShardCount[{text}]", cause=NumberFormat.of(text))
+            raise IllegalArgument(
+                f"cannot parse ActiveShardCount[{text}]", cause=NumberFormat(f'For input string: "{text}"')
+            )
         if number < 0:
             raise IllegalArgument("shard count cannot be a negative value")
         return cls(number)

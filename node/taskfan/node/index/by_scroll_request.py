@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -29,6 +30,8 @@ AUTO_SLICES = 0
 MOST_AUTO_SLICES = 20
 DEFAULT_BATCH_SIZE = 1000
 DEFAULT_SCROLL_MS = 300_000
+# What Java reads as a float, but for its hexadecimal forms and NaN.
+_JAVA_FLOAT = re.compile(r"[+-]?(?:Infinity|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?[fFdD]?)", re.ASCII)
 _RATE_FAULT = "[requests_per_second] must be a float greater than 0. Use -1 to disable throttling."
 
 
@@ -80,6 +83,8 @@ class ByScrollRequest:
     store_result: bool = False
     scroll_ms: int = DEFAULT_SCROLL_MS
     pipeline: str | None = None
+    # Of another cluster to read from: `host:port`.
+    remote: str | None = None
 
     def faults(self) -> list[str]:
         """What makes this request invalid, in order. Source: the `validate` of each class of request."""
@@ -180,7 +185,7 @@ def parse_slices(text: str | None) -> int | None:
     fault = f'[slices] must be a positive integer or the string "auto", but was [{text}]'
     number = parse_long(text)
     if number is None or number >= 2**31:
-        raise IllegalArgument(fault, cause=NumberFormat.of(text))
+        raise IllegalArgument(fault, cause=NumberFormat(f'For input string: "{text}"'))
     if number < 1:
         raise IllegalArgument(fault)
     return number
@@ -190,10 +195,9 @@ def parse_requests_per_second(text: str | None) -> float | None:
     """The URL parameter `requests_per_second`: infinite for -1, None if it is missing."""
     if text is None:
         return None
-    try:
-        rate = float32(float(text))
-    except ValueError:
-        raise IllegalArgument(_RATE_FAULT, cause=NumberFormat.of(text)) from None
+    if not _JAVA_FLOAT.fullmatch(text.strip()):
+        raise IllegalArgument(_RATE_FAULT, cause=NumberFormat.of(text.strip()))
+    rate = float32(float(text.strip().rstrip("fFdD")))
     if rate == -1:
         return math.inf
     if rate <= 0:
@@ -276,7 +280,7 @@ def _whole(value: Any) -> int:
     if isinstance(value, str):
         number = parse_long(value)
         if number is None:
-            raise NumberFormat.of(value)
+            raise NumberFormat(f'For input string: "{value}"')
         return number
     return int(value)
 
@@ -284,13 +288,20 @@ def _whole(value: Any) -> int:
 def _with_source(request: ByScrollRequest, given: Mapping[str, Any]) -> ByScrollRequest:
     source = dict(given)
     indices = _read_indices(source.pop("index", None))
-    remote = source.pop("remote", None)
-    if remote is not None:
-        host = str(remote.get("host", "")).partition("//")[2] if isinstance(remote, dict) else ""
-        raise IllegalArgument(f"[{host}] not allowlisted in reindex.remote.allowlist")
+    remote = _read_remote(source.pop("remote", None))
     # What is left is a search of its own, and its faults are placed within it.
     search = parse_search(read_body(msgspec.json.encode(source)))
-    return replace(request, indices=indices, source=_with_batch_size(search))
+    return replace(request, indices=indices, source=_with_batch_size(search), remote=remote)
+
+
+def _read_remote(given: Any) -> str | None:
+    """The host and port of another cluster to read from, which is refused once the work begins."""
+    if given is None:
+        return None
+    host = given.get("host") if isinstance(given, dict) else None
+    if not isinstance(host, str):
+        raise IllegalArgument("[host] must be specified to reindex from a remote cluster")
+    return host.partition("//")[2].partition("/")[0]
 
 
 def _with_batch_size(search: SearchSource) -> SearchSource:

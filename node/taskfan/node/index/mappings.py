@@ -90,7 +90,7 @@ def checked_mapping(given: Mapping[str, Any]) -> dict[str, Any]:
     """
     unknown = {name: value for name, value in given.items() if name not in _ROOT_PARAMETERS}
     if unknown:
-        raise MapperParsing("Root mapping definition has unsupported parameters:  " + "".join(_java_entries(unknown)))
+        raise MapperParsing("Root mapping definition has unsupported parameters: " + "".join(_java_entries(unknown)))
     mapping: dict[str, Any] = {}
     if "dynamic" in given:
         mapping["dynamic"] = _java_text(given["dynamic"])

@@ -51,18 +51,26 @@ def parse_multi_search(raw: bytes, indices: Sequence[str], options: IndicesOptio
     if lines and not lines[0]:
         # An empty first line is passed over.
         del lines[0]
-    pairs = zip(lines[::2], lines[1::2], strict=False)
-    items = [_item(metadata, source, indices, options) for metadata, source in pairs]
+    items = []
+    for number in range(0, len(lines), 2):
+        given = _metadata(lines[number])
+        # Metadata without a search after it is read, and forgotten.
+        if number + 1 < len(lines):
+            items.append(_item(given, lines[number + 1], indices, options))
     if not items:
         raise ValidationFailed("no requests added")
     return items
 
 
-def _item(metadata: bytes, source: bytes, indices: Sequence[str], options: IndicesOptions) -> SearchItem:
-    given = read_body(metadata).value if metadata.strip() else {}
+def _metadata(line: bytes) -> dict[str, Any]:
+    given: dict[str, Any] = read_body(line).value if line.strip() else {}
     for name in given:
         if name not in _METADATA:
             raise IllegalArgument(f"key [{name}] is not supported in the metadata section")
+    return given
+
+
+def _item(given: dict[str, Any], source: bytes, indices: Sequence[str], options: IndicesOptions) -> SearchItem:
     named = given.get("index", given.get("indices"))
     return SearchItem(
         tuple(indices) if named is None else _names(named),

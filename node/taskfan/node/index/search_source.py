@@ -15,7 +15,8 @@ import msgspec
 
 from taskfan.node.errors import IllegalArgument, NumberFormat, ValidationFailed
 from taskfan.node.ids import parse_long
-from taskfan.node.index.query import Query, parse_query, to_object
+from taskfan.node.index.query import Query, to_object
+from taskfan.node.index.query_parsing import parse_query
 from taskfan.node.index.sorting import Sort, is_by_score, parse_sorts
 from taskfan.node.index.source_filter import SourceFilter
 from taskfan.node.index.x_content import Body, Path, read_body, token_name
@@ -170,7 +171,7 @@ def _integer(value: Any) -> int:
     if isinstance(value, str):
         number = parse_long(value)
         if number is None:
-            raise NumberFormat.of(value)
+            raise NumberFormat(f'For input string: "{value}"')
         return number
     return int(value)
 

@@ -166,7 +166,9 @@ def _check_value(name: str, value: str) -> None:
 def _check_integer(name: str, value: str, lowest: int, highest: int | None) -> None:
     number = parse_long(value)
     if number is None:
-        raise IllegalArgument(f"Failed to parse value [{value}] for setting [{name}]", cause=NumberFormat.of(value))
+        raise IllegalArgument(
+            f"Failed to parse value [{value}] for setting [{name}]", cause=NumberFormat(f'For input string: "{value}"')
+        )
     if number < lowest:
         raise IllegalArgument(f"Failed to parse value [{value}] for setting [{name}] must be >= {lowest}")
     if highest is not None and number > highest:
