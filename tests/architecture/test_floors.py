@@ -25,7 +25,6 @@ PURE = sorted(
     {
         *(NODE / f"{name}.py" for name in ("errors", "ids", "failures", "task", "registry", "cancellation")),
         *(NODE / f"{name}.py" for name in ("cluster_state", "action_filter", "task_json")),
-    *sorted((NODE / "index").glob("*.py")),
         *(COORDINATOR / f"{name}.py" for name in ("node_filter", "merge", "grouping", "rest/parameters")),
         *(path for path in python_files("node", "coordinator") if says_pure(path)),
     }
