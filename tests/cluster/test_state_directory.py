@@ -76,12 +76,17 @@ def test_damaged_records_count_as_gone(directory: StateDirectory) -> None:
 
 def test_a_path_too_long_for_a_socket_gets_a_short_private_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
-    long = [StateDirectory(tmp_path / ("d" * 120) / name).socket_path for name in ("a", "b")]
+    directories = [StateDirectory(tmp_path / ("d" * 120) / name) for name in ("a", "b")]
+    long = [directory.socket_path for directory in directories]
     if len(str(tmp_path)) < 60:
         assert Path(long[0]).parent == tmp_path / "run" / "taskfan"
     assert long[0] != long[1]
     assert max(len(path) for path in long) <= 100
     assert Path(long[0]).parent.stat().st_mode & 0o777 == 0o700
+    Path(long[0]).touch()
+    for directory in directories:
+        directory.clean_run()
+    assert not Path(long[0]).parent.exists()
 
 
 def test_a_short_place_that_others_can_write_to_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -179,11 +179,12 @@ def logs(node: str | None, follow: bool, lines: int, name: str) -> None:
     paths = [directory.log_of(node)] if node is not None else directory.all_logs()
     if not paths or not paths[0].exists():
         raise ClusterError(f"There is no log {paths[0] if paths else f'in {directory.path}'}: see `taskfan status`.")
+    ends = {path: path.stat().st_size for path in paths}
     for path in paths:
         for line in last_lines(path, lines):
             click.echo(line)
     if follow:
-        follow_logs(paths, click.echo)
+        follow_logs(ends, click.echo)
 
 
 def _add_verb(verb: Verb, done: str, what: str) -> None:
@@ -217,3 +218,7 @@ _add_verb("resume", "running", "Let paused nodes go on.")
 def main() -> None:
     """Entry point of the command."""
     cli(prog_name="taskfan")
+
+
+if __name__ == "__main__":
+    main()

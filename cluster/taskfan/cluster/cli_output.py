@@ -80,12 +80,11 @@ def _running_time(nanos: int) -> str:
     return f"{seconds:.1f}s" if seconds < 60 else f"{int(seconds // 60)}m{int(seconds % 60)}s"
 
 
-def follow_logs(paths: Sequence[Path], show: Callable[[str], object]) -> None:
-    """Show what is appended to these files, until interrupted."""
-    ends = {path: path.stat().st_size for path in paths}
-    rest = dict.fromkeys(paths, "")
+def follow_logs(ends: dict[Path, int], show: Callable[[str], object]) -> None:
+    """Show what is appended to these files beyond these sizes, until interrupted."""
+    rest = dict.fromkeys(ends, "")
     while True:
-        for path in paths:
+        for path in ends:
             size = path.stat().st_size if path.exists() else 0
             # A log that was set aside begins anew.
             start = ends[path] if size >= ends[path] else 0

@@ -100,10 +100,11 @@ def cancel(
 def _report_failures(answer: dict[str, Any]) -> None:
     failures = [*answer.get("node_failures", ()), *answer.get("task_failures", ())]
     for failure in failures:
-        reason = failure.get("reason", failure)
-        cause = reason.get("caused_by", reason) if isinstance(reason, dict) else {"reason": reason}
-        who = failure.get("node_id") or reason.get("node_id", "")
-        click.echo(f"Failure of {who}: {cause.get('type', '')} {cause.get('reason', '')}", err=True)
+        # Of a task's failure the exception is the `reason`, a node's failure is one itself.
+        cause = failure["reason"] if isinstance(failure.get("reason"), dict) else failure
+        while "caused_by" in cause:
+            cause = cause["caused_by"]
+        click.echo(f"Failure of node {failure.get('node_id')}: {cause.get('type')}: {cause.get('reason')}", err=True)
     if failures:
         click.get_current_context().exit(1)
 

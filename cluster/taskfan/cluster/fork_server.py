@@ -25,6 +25,8 @@ from taskfan.cluster.state_directory import StateDirectory
 
 # What a member does with its name, its control socket and its HTTP socket; gives its exit status.
 MemberMain = Callable[[str, socket.socket, socket.socket], int]
+# The member lets them through when it can answer them.
+BLOCKED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Two travel with each Fork; a message is never read together with the next one's.
 MAX_DESCRIPTORS = 8
 
@@ -96,9 +98,9 @@ class _ForkServer:
         self._waker.setblocking(False)
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        # Who wants this process gone ends its supervisor.
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+        # Who wants this process gone ends its supervisor. Blocked, not ignored: a member that is stopped before it is
+        # ready to take the signal takes it then.
+        signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED_SIGNALS)
 
     def _read(self) -> bool:
         """Do what the supervisor says. Returns whether it is still there."""
@@ -152,8 +154,7 @@ class _ForkServer:
     def _shed(self) -> None:
         """Let go of all that is the fork server's."""
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._selector.close()
         for sock in (self._channel, self._woken, self._waker):
             sock.close()

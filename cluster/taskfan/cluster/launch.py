@@ -40,6 +40,7 @@ class Launched:
         self._channel = channel
         self._errors = errors
         self._owner_pid = os.getpid()
+        self._is_released = False
 
     @classmethod
     def start(cls, config: ClusterConfig, directory: str | None) -> Launched:
@@ -127,6 +128,7 @@ class Launched:
 
     def release(self) -> None:
         """Let the cluster outlive this process."""
+        self._is_released = True
         self._channel.send(Release())
         self._close()
         # It is nobody's child from now on that anybody would wait for.
@@ -138,6 +140,9 @@ class Launched:
             # A fork of the owner: the cluster is not its own.
             return
         self._close()
+        if self._is_released:
+            # An interrupt came just then: the end of the connection says nothing any more.
+            self._process.terminate()
         try:
             self._process.wait(END_TIMEOUT_S)
         except subprocess.TimeoutExpired:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from taskfan.cluster.channel import Channel, ChannelClosed
+from taskfan.cluster.fork_server import BLOCKED_SIGNALS
 from taskfan.cluster.grpc_services import services_of
 from taskfan.cluster.machine import LocalMachine
 from taskfan.cluster.messages import Applied, Bound, CannotStart, MemberSpec, Publish
@@ -90,8 +91,9 @@ def main(node_name: str, control: socket.socket, http: socket.socket) -> int:
 
 async def _run(control: socket.socket, http: socket.socket) -> int:
     member = Member(http, grpc_transport)
-    # From the first moment on: a stop may come before the node is up.
+    # The fork server blocks what ends a process, so that a stop that comes before this is not lost.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, member.stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED_SIGNALS)
     return await member.run(control)
 
 

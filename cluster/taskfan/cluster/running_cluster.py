@@ -90,15 +90,30 @@ class RunningCluster:
         """Stop all members: by themselves if they can in time, else by force. Returns when no process is left."""
         for member in self.members:
             member.release_http_port()
+        if self.lost.is_set():
+            self._kill_orphans()
+        elif self.started_in_s:
+            # Of a start that came to nothing there is nothing to end in good order.
+            await self._stop_members()
+        await self._fork_server.close(timeout_s=STOP_TIMEOUT_S)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _stop_members(self) -> None:
+        for member in self.members:
             if member.has_process:
                 self._end(member, signal.SIGKILL if member.is_paused else signal.SIGTERM)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_TIMEOUT_S):
                 await all_of(member.gone() for member in self.members)
-        await self._fork_server.close(timeout_s=STOP_TIMEOUT_S)
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _kill_orphans(self) -> None:
+        """Without a fork server: Linux has killed them already, elsewhere one that is paused would live on."""
+        for member in self.members:
+            if member.pid:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(member.pid, signal.SIGKILL)
 
     async def check_ready(self) -> None:
         """Return when every member that runs answers over its own ports. Raises ClusterError."""

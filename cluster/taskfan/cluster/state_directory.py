@@ -155,9 +155,14 @@ class StateDirectory:
 
     def clean_run(self) -> None:
         """Remove what only a running supervisor needs. Twice is fine."""
-        for path in (self.path / "supervisor.json", Path(self.socket_path)):
+        socket_path = Path(self.socket_path)
+        for path in (self.path / "supervisor.json", socket_path):
             with contextlib.suppress(OSError):
                 path.unlink()
+        if socket_path.parent != self.path:
+            # Goes when the last of its sockets has gone.
+            with contextlib.suppress(OSError):
+                socket_path.parent.rmdir()
 
     def remove_if_temporary(self) -> None:
         """Remove a directory that was made for one cluster. Twice is fine."""

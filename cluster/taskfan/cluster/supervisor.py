@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import gc
 import os
 import resource
@@ -29,6 +30,7 @@ from taskfan.cluster.running_cluster import RunningCluster
 from taskfan.cluster.state_directory import RunRecord, StateDirectory
 
 LAUNCH_TIMEOUT_S = 10.0
+STOP_LIMIT_S = 12.0
 # Links, clients and, while starting, two sockets for each member.
 WANTED_DESCRIPTORS = 65536
 
@@ -69,8 +71,9 @@ def _supervise(launch: Launch, owner: socket.socket, began_s: float) -> int:
         warm_up(launch.config.nodes[0])
         pid, sock = start_fork_server(directory, member_main, [owner])
         gc.enable()
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            return runner.run(_Supervisor(launch, directory).run(ForkServer(pid, sock), owner, began_s))
+        loop = new_event_loop()
+        asyncio.set_event_loop(loop)
+        return loop.run_until_complete(_Supervisor(launch, directory).run(ForkServer(pid, sock), owner, began_s))
     finally:
         directory.clean_run()
         directory.remove_if_temporary()
@@ -116,6 +119,8 @@ class _Supervisor:
             asyncio.create_task(part) for part in (self._start(began_s), self._watch_owner(), self._watch_fork_server())
         ]
         await self._stopping.wait()
+        # Whatever goes wrong from here on: the fork server ends the rest when this process is gone.
+        faulthandler.dump_traceback_later(STOP_LIMIT_S, exit=True)
         for task in work:
             task.cancel()
         await asyncio.gather(*work, return_exceptions=True)
@@ -123,23 +128,23 @@ class _Supervisor:
         if self._problem is not None:
             self._owner.send(_problem(self._problem, log_stays=not self._directory.temporary))
         await self._owner.close()
+        faulthandler.cancel_dump_traceback_later()
         return 0 if self._problem is None else 1
 
     async def _start(self, began_s: float) -> None:
         try:
             self._owner.send(Progress("loaded"))
             await self._cluster.start(self._owner.send, began_s)
-            server = await asyncio.start_unix_server(self._serve, self._directory.socket_path, limit=MAX_LINE_BYTES)
-            self._directory.write_running(RunRecord(os.getpid(), self._directory.socket_path))
+            path = self._directory.socket_path
+            # Serves until the process ends; waiting for its connections to close would be waiting for their clients.
+            self._server = await asyncio.start_unix_server(self._serve, path, limit=MAX_LINE_BYTES)
+            self._directory.write_running(RunRecord(os.getpid(), path))
             self._owner.send(self._cluster.status())
         except ClusterError as error:
             self._end_with(error)
         except Exception as error:
             traceback.print_exc()
             self._end_with(ClusterError(f"A bug in the supervisor: {type(error).__name__}: {error}."))
-        else:
-            # Serves until it is cancelled, like all that runs here.
-            await server.serve_forever()
 
     def _end_with(self, problem: ClusterError) -> None:
         self._problem = problem
@@ -234,4 +239,8 @@ def _problem(error: ClusterError, *, log_stays: bool = True) -> Problem:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # At once: whoever waits for the end of a connection is to find the process gone when that comes.
+    os._exit(exit_status)

@@ -1,0 +1,261 @@
+"""Proves what people type: words, exit statuses, JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from taskfan.cluster.cli import cli
+from taskfan.cluster.ports import bind
+from tests.cluster.processes import processes_of, wait_until
+
+NAME = f"cli-{os.getpid()}"
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(cli, list(words), prog_name="taskfan")
+
+
+@pytest.fixture(scope="module")
+def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    path = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(path))
+        patch.delenv("OPENSEARCH_URL", raising=False)
+        yield path
+
+
+@pytest.fixture(scope="module")
+def started(state_home: Path) -> Iterator[dict[str, Any]]:
+    """What `up --json` printed of two nodes and one that only coordinates."""
+    result = run("up", "-n", "2", "--coordinating-only", "1", "--name", NAME, "--any-port", "--json")
+    assert result.exit_code == 0, result.output
+    yield json.loads(result.output)
+    assert run("down", "--name", NAME).exit_code == 0
+    assert processes_of(NAME) == []
+
+
+def test_up_tells_programs_where_everything_is(started: dict[str, Any]) -> None:
+    assert started["name"] == NAME
+    assert started["url"] == started["nodes"][0]["url"]
+    assert [node["roles"] == [] for node in started["nodes"]] == [False, False, True]
+    assert 0 < started["started_in_s"] <= started["took_s"]
+
+
+def test_up_tells_people_what_to_paste_next(state_home: Path) -> None:
+    name = f"{NAME}-people"
+    result = run("up", "-n", "1", "--any-port", "--name", name)
+    again = run("up", "-n", "1", "--any-port", "--name", name)
+    stopped = [run("down", "--name", name) for _ in range(2)]
+
+    assert result.output.startswith(f"Cluster [{name}] is ready: 1 node in ")
+    assert "* opensearch-node1  running" in result.output
+    assert result.output.splitlines()[-1].startswith("export OPENSEARCH_URL=http://127.0.0.1:")
+    assert again.exit_code == 1
+    assert f"Error: Cluster [{name}] runs already (supervisor: process " in again.output
+    assert [(done.exit_code, done.output) for done in stopped] == [
+        (0, f"Cluster [{name}] is stopped.\n"),
+        (0, f"Cluster [{name}] does not run.\n"),
+    ]
+
+
+def test_ids_of_nodes_survive_down_and_up(state_home: Path) -> None:
+    name = f"{NAME}-ids"
+    ids = []
+    for _ in range(2):
+        ids.append(json.loads(run("up", "-n", "1", "--any-port", "--name", name, "--json").output)["nodes"][0]["id"])
+        run("down", "--name", name)
+    assert ids[0] == ids[1]
+
+
+def test_status_shows_the_nodes(started: dict[str, Any]) -> None:
+    people = run("status", "--name", NAME).output
+    assert people.startswith(f"Cluster [{NAME}]: 3 of 3 nodes run; * is the cluster manager.")
+    assert "coordinating only" in people
+    programs = json.loads(run("status", "--name", NAME, "--json").output)
+    assert [node["id"] for node in programs["nodes"]] == [node["id"] for node in started["nodes"]]
+
+
+@pytest.mark.parametrize(
+    ("verbs", "state"),
+    [(["pause"], "paused"), (["resume"], "running"), (["kill", "start"], "running"), (["restart"], "running")],
+)
+def test_verbs_do_what_they_say(verbs: list[str], state: str, started: dict[str, Any]) -> None:
+    for verb in verbs:
+        result = run(verb, "opensearch-node2", "--name", NAME, "--json")
+        assert result.exit_code == 0, result.output
+    assert json.loads(result.output)["nodes"][1]["state"] == state
+
+
+def test_several_nodes_can_be_named(started: dict[str, Any]) -> None:
+    result = run("restart", "opensearch-node2", "opensearch-node3", "--name", NAME)
+    assert result.output == "Node [opensearch-node2] is running.\nNode [opensearch-node3] is running.\n"
+
+
+def test_work_is_started_shown_as_a_tree_and_cancelled(started: dict[str, Any]) -> None:
+    url = ("--url", started["url"])
+    task_id = run("work", "stubborn_children", *url).output.strip()
+    assert task_id.rpartition(":")[0] == started["nodes"][0]["id"]
+    tree = run("tasks", "--detailed", *url)
+    cancelled = run("cancel", task_id, *url)
+    listed = json.loads(run("tasks", "--json", *url).output)
+
+    assert tree.exit_code == 0
+    assert task_id in tree.output
+    assert "└── " in tree.output
+    assert cancelled.exit_code == 0
+    assert task_id in cancelled.output.splitlines()
+    assert listed["tasks"][task_id]["cancelled"] is True
+
+
+def test_what_cannot_be_cancelled_exits_1(started: dict[str, Any]) -> None:
+    result = run("cancel", f"{started['nodes'][0]['id']}:999999", "--url", started["url"])
+    assert result.exit_code == 1
+    assert "999999" in result.output
+
+
+def test_logs_are_those_of_one_node_or_of_all(started: dict[str, Any], state_home: Path) -> None:
+    one = run("logs", "opensearch-node1", "--name", NAME, "-n", "100")
+    every = run("logs", "--name", NAME, "-n", "100")
+    assert "[opensearch-node1] serving http" in one.output
+    assert "[opensearch-node2]" not in one.output
+    assert "[opensearch-node2] serving http" in every.output
+    missing = run("logs", "nobody", "--name", NAME)
+    assert (missing.exit_code, "There is no log" in missing.output) == (1, True)
+
+
+def test_logs_are_followed_until_interrupted(started: dict[str, Any]) -> None:
+    command = [sys.executable, "-u", "-m", "taskfan.cluster.cli", "logs", "-f", "-n", "1", "opensearch-node2"]
+    process = subprocess.Popen([*command, "--name", NAME], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    # When it has shown what there is, it shows whatever comes.
+    assert "[opensearch-node2]" in process.stdout.readline()
+    run("restart", "opensearch-node2", "--name", NAME)
+    assert process.stdout.readline().endswith("[opensearch-node2] stopped\n")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [
+        (["status", "--name", "nobody"], 1, "Cluster [nobody] does not run (running: "),
+        (["tasks", "--name", "nobody"], 1, "Cluster [nobody] does not run"),
+        (["tasks", "--url", "http://127.0.0.1:1"], 1, "http://127.0.0.1:1 gave no answer to GET /_tasks"),
+        (["kill", "x", "--name", "STARTED"], 1, "No node is named [x]: there are opensearch-node1"),
+        (["up", "-n", "0"], 2, "A cluster has 1 to 1000 nodes, not 0."),
+        (["up", "-n", "x"], 2, "Invalid value for '-n'"),
+        (["up", "--config", "missing.yml"], 2, "Cannot read missing.yml: No such file or directory."),
+        (["cancel", "--name", "STARTED"], 2, "Say which tasks"),
+        (["work", "no_such_plan", "--name", "STARTED"], 2, "no plan of that name"),
+        (["pause", "--name", "STARTED"], 2, "Missing argument"),
+        (["nonsense"], 2, "No such command"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_errors_are_sentences_with_an_exit_status(
+    words: list[str], status: int, says: str, started: dict[str, Any]
+) -> None:
+    # The name of the module's cluster differs from worker to worker, and names of tests must not.
+    result = run(*(NAME if word == "STARTED" else word for word in words))
+    assert result.exit_code == status
+    assert says in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_taken_port_is_named_with_who_has_it(state_home: Path) -> None:
+    with bind("127.0.0.1", 0) as sock:
+        port = sock.getsockname()[1]
+        result = run("up", "-n", "1", "--name", f"{NAME}-port", "--http-port", str(port), "--transport-port", "1")
+    assert result.exit_code == 1
+    assert f"Error: Port {port} is taken by process {os.getpid()} (" in result.output
+    assert processes_of(f"{NAME}-port") == []
+
+
+def test_a_state_directory_that_cannot_be_written_is_an_error_that_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "/proc")
+    result = run("up", "-n", "1", "--any-port", "--name", f"{NAME}-disk")
+    assert result.exit_code == 1
+    assert "Cannot write to the state directory /proc/taskfan" in result.output
+
+
+@pytest.mark.parametrize("command", [None, *sorted(cli.commands)])
+def test_every_help_has_an_example(command: str | None) -> None:
+    result = run(*([command] if command else []), "--help")
+    assert result.exit_code == 0
+    assert "Example" in result.output
+
+
+def test_help_imports_nothing_that_is_slow() -> None:
+    code = (
+        "import sys, taskfan.cluster.cli;"
+        "print([m for m in ('asyncio', 'grpc', 'msgspec', 'rich', 'uvicorn', 'yaml') if m in sys.modules])"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    assert told.stdout == "[]\n"
+
+
+def test_in_the_foreground_a_cluster_ends_with_ctrl_c(state_home: Path) -> None:
+    name = f"{NAME}-foreground"
+    command = [sys.executable, "-u", "-m", "taskfan.cluster.cli", "up", "-n", "1", "--any-port", "--foreground"]
+    process = subprocess.Popen([*command, "--name", name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert process.stderr.readline() == "Ctrl-C stops it.\n"
+    assert len(processes_of(name)) == 3
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert processes_of(name) == []
+
+
+def test_in_the_foreground_a_cluster_can_be_stopped_from_elsewhere(state_home: Path) -> None:
+    name = f"{NAME}-elsewhere"
+    command = [sys.executable, "-u", "-m", "taskfan.cluster.cli", "up", "-n", "1", "--any-port", "--foreground"]
+    process = subprocess.Popen([*command, "--name", name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert process.stderr.readline() == "Ctrl-C stops it.\n"
+    run("down", "--name", name)
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+# What can be seen of a start from outside, in the order in which it comes.
+MOMENTS: dict[str, Callable[[Path, str], object]] = {
+    "process": lambda directory, name: processes_of(name),
+    "lock": lambda directory, name: (directory / "supervisor.lock").exists(),
+    "first log": lambda directory, name: any((directory / "logs").glob("*.log")),
+    "all logs": lambda directory, name: len(list((directory / "logs").glob("*.log"))) == 3,
+    "state": lambda directory, name: (directory / "cluster.json").exists(),
+    "socket": lambda directory, name: (directory / "control.sock").exists(),
+    "ready": lambda directory, name: (directory / "supervisor.json").exists(),
+}
+
+
+@pytest.mark.parametrize("moment", ["at once", *MOMENTS])
+def test_ctrl_c_leaves_a_whole_cluster_or_nothing(moment: str, state_home: Path) -> None:
+    name = f"{NAME}-{moment.replace(' ', '-')}"
+    directory = state_home / "taskfan" / name
+    command = [sys.executable, "-m", "taskfan.cluster.cli", "up", "-n", "3", "--any-port", "--name", name]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if moment != "at once":
+        wait_until(lambda: MOMENTS[moment](directory, name) or process.poll() is not None, moment)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    if process.returncode == 0:
+        # Too late: it had said that the cluster is ready, and the cluster is.
+        assert "is ready: 3 nodes" in output
+        assert run("status", "--name", name).output.startswith(f"Cluster [{name}]: 3 of 3 nodes run")
+        run("down", "--name", name)
+    wait_until(lambda: not processes_of(name), "all processes end")
+    assert not (directory / "supervisor.json").exists()
+    assert not (directory / "control.sock").exists()
