@@ -87,6 +87,10 @@ class Membership:
         return outcome.answer
 
     def _link_closed(self, node_id: str, ephemeral_id: str) -> None:
+        # On its own, because the transport is in the midst of letting go of the link.
+        self._node.clock.call_later(0, lambda: self._lost(node_id, ephemeral_id))
+
+    def _lost(self, node_id: str, ephemeral_id: str) -> None:
         if not self._is_closed:
             self._carry_out(self._coordinator.link_closed(node_id, ephemeral_id))
 

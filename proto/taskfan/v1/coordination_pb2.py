@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtaskfan/v1/coordination.proto\x12\ntaskfan.v1\"\x0e\n\x0c\x41\x63knowledged\"#\n\x0cPeersRequest\x12\x13\n\x0bsource_node\x18\x01 \x01(\x0c\"B\n\rPeersResponse\x12\x0e\n\x06leader\x18\x01 \x01(\x0c\x12\x13\n\x0bknown_peers\x18\x02 \x01(\x0c\x12\x0c\n\x04term\x18\x03 \x01(\x04\"3\n\x0ePreVoteRequest\x12\x13\n\x0bsource_node\x18\x01 \x01(\x0c\x12\x0c\n\x04term\x18\x02 \x01(\x04\"P\n\x0fPreVoteResponse\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x15\n\raccepted_term\x18\x02 \x01(\x04\x12\x18\n\x10\x61\x63\x63\x65pted_version\x18\x03 \x01(\x04\"r\n\x04Vote\x12\x13\n\x0bsource_node\x18\x01 \x01(\x0c\x12\x16\n\x0etarget_node_id\x18\x02 \x01(\t\x12\x0c\n\x04term\x18\x03 \x01(\x04\x12\x15\n\raccepted_term\x18\x04 \x01(\x04\x12\x18\n\x10\x61\x63\x63\x65pted_version\x18\x05 \x01(\x04\"5\n\x10StartJoinRequest\x12\x13\n\x0bsource_node\x18\x01 \x01(\x0c\x12\x0c\n\x04term\x18\x02 \x01(\x04\"P\n\x0bJoinRequest\x12\x13\n\x0bsource_node\x18\x01 \x01(\x0c\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x1e\n\x04vote\x18\x03 \x01(\x0b\x32\x10.taskfan.v1.Vote\"4\n\x0ePublishRequest\x12\x13\n\x0bsource_node\x18\x01 \x01(\x0c\x12\r\n\x05state\x18\x02 \x01(\x0c\"P\n\x0fPublishResponse\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x1e\n\x04vote\x18\x03 \x01(\x0b\x32\x10.taskfan.v1.Vote\"H\n\x12\x41pplyCommitRequest\x12\x13\n\x0bsource_node\x18\x01 \x01(\x0c\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x0f\n\x07version\x18\x03 \x01(\x04\"V\n\x14\x46ollowerCheckRequest\x12\x13\n\x0bsource_node\x18\x01 \x01(\x0c\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x1b\n\x13target_ephemeral_id\x18\x03 \x01(\t\")\n\x12LeaderCheckRequest\x12\x13\n\x0bsource_node\x18\x01 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtaskfan/v1/coordination.proto\x12\ntaskfan.v1\"\x0e\n\x0c\x41\x63knowledged\"#\n\x0cPeersRequest\x12\x13\n\x0bsource_node\x18\x01 \x01(\x0c\"B\n\rPeersResponse\x12\x0e\n\x06leader\x18\x01 \x01(\x0c\x12\x13\n\x0bknown_peers\x18\x02 \x01(\x0c\x12\x0c\n\x04term\x18\x03 \x01(\x04\"d\n\x0ePreVoteRequest\x12\x13\n\x0bsource_node\x18\x01 \x01(\x0c\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x15\n\raccepted_term\x18\x03 \x01(\x04\x12\x18\n\x10\x61\x63\x63\x65pted_version\x18\x04 \x01(\x04\"P\n\x0fPreVoteResponse\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x15\n\raccepted_term\x18\x02 \x01(\x04\x12\x18\n\x10\x61\x63\x63\x65pted_version\x18\x03 \x01(\x04\"r\n\x04Vote\x12\x13\n\x0bsource_node\x18\x01 \x01(\x0c\x12\x16\n\x0etarget_node_id\x18\x02 \x01(\t\x12\x0c\n\x04term\x18\x03 \x01(\x04\x12\x15\n\raccepted_term\x18\x04 \x01(\x04\x12\x18\n\x10\x61\x63\x63\x65pted_version\x18\x05 \x01(\x04\"5\n\x10StartJoinRequest\x12\x13\n\x0bsource_node\x18\x01 \x01(\x0c\x12\x0c\n\x04term\x18\x02 \x01(\x04\"P\n\x0bJoinRequest\x12\x13\n\x0bsource_node\x18\x01 \x01(\x0c\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x1e\n\x04vote\x18\x03 \x01(\x0b\x32\x10.taskfan.v1.Vote\"4\n\x0ePublishRequest\x12\x13\n\x0bsource_node\x18\x01 \x01(\x0c\x12\r\n\x05state\x18\x02 \x01(\x0c\"P\n\x0fPublishResponse\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x1e\n\x04vote\x18\x03 \x01(\x0b\x32\x10.taskfan.v1.Vote\"H\n\x12\x41pplyCommitRequest\x12\x13\n\x0bsource_node\x18\x01 \x01(\x0c\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x0f\n\x07version\x18\x03 \x01(\x04\"V\n\x14\x46ollowerCheckRequest\x12\x13\n\x0bsource_node\x18\x01 \x01(\x0c\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x1b\n\x13target_ephemeral_id\x18\x03 \x01(\t\")\n\x12LeaderCheckRequest\x12\x13\n\x0bsource_node\x18\x01 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,23 +38,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PEERSRESPONSE']._serialized_start=98
   _globals['_PEERSRESPONSE']._serialized_end=164
   _globals['_PREVOTEREQUEST']._serialized_start=166
-  _globals['_PREVOTEREQUEST']._serialized_end=217
-  _globals['_PREVOTERESPONSE']._serialized_start=219
-  _globals['_PREVOTERESPONSE']._serialized_end=299
-  _globals['_VOTE']._serialized_start=301
-  _globals['_VOTE']._serialized_end=415
-  _globals['_STARTJOINREQUEST']._serialized_start=417
-  _globals['_STARTJOINREQUEST']._serialized_end=470
-  _globals['_JOINREQUEST']._serialized_start=472
-  _globals['_JOINREQUEST']._serialized_end=552
-  _globals['_PUBLISHREQUEST']._serialized_start=554
-  _globals['_PUBLISHREQUEST']._serialized_end=606
-  _globals['_PUBLISHRESPONSE']._serialized_start=608
-  _globals['_PUBLISHRESPONSE']._serialized_end=688
-  _globals['_APPLYCOMMITREQUEST']._serialized_start=690
-  _globals['_APPLYCOMMITREQUEST']._serialized_end=762
-  _globals['_FOLLOWERCHECKREQUEST']._serialized_start=764
-  _globals['_FOLLOWERCHECKREQUEST']._serialized_end=850
-  _globals['_LEADERCHECKREQUEST']._serialized_start=852
-  _globals['_LEADERCHECKREQUEST']._serialized_end=893
+  _globals['_PREVOTEREQUEST']._serialized_end=266
+  _globals['_PREVOTERESPONSE']._serialized_start=268
+  _globals['_PREVOTERESPONSE']._serialized_end=348
+  _globals['_VOTE']._serialized_start=350
+  _globals['_VOTE']._serialized_end=464
+  _globals['_STARTJOINREQUEST']._serialized_start=466
+  _globals['_STARTJOINREQUEST']._serialized_end=519
+  _globals['_JOINREQUEST']._serialized_start=521
+  _globals['_JOINREQUEST']._serialized_end=601
+  _globals['_PUBLISHREQUEST']._serialized_start=603
+  _globals['_PUBLISHREQUEST']._serialized_end=655
+  _globals['_PUBLISHRESPONSE']._serialized_start=657
+  _globals['_PUBLISHRESPONSE']._serialized_end=737
+  _globals['_APPLYCOMMITREQUEST']._serialized_start=739
+  _globals['_APPLYCOMMITREQUEST']._serialized_end=811
+  _globals['_FOLLOWERCHECKREQUEST']._serialized_start=813
+  _globals['_FOLLOWERCHECKREQUEST']._serialized_end=899
+  _globals['_LEADERCHECKREQUEST']._serialized_start=901
+  _globals['_LEADERCHECKREQUEST']._serialized_end=942
 # @@protoc_insertion_point(module_scope)

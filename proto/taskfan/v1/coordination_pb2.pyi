@@ -81,15 +81,21 @@ class PreVoteRequest(google.protobuf.message.Message):
 
     SOURCE_NODE_FIELD_NUMBER: builtins.int
     TERM_FIELD_NUMBER: builtins.int
+    ACCEPTED_TERM_FIELD_NUMBER: builtins.int
+    ACCEPTED_VERSION_FIELD_NUMBER: builtins.int
     source_node: builtins.bytes
     term: builtins.int
+    accepted_term: builtins.int
+    accepted_version: builtins.int
     def __init__(
         self,
         *,
         source_node: builtins.bytes = ...,
         term: builtins.int = ...,
+        accepted_term: builtins.int = ...,
+        accepted_version: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["source_node", b"source_node", "term", b"term"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["accepted_term", b"accepted_term", "accepted_version", b"accepted_version", "source_node", b"source_node", "term", b"term"]) -> None: ...
 
 Global___PreVoteRequest: typing_extensions.TypeAlias = PreVoteRequest
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from taskfan.node.coordination import messages as m
+from taskfan.node.coordination.coordinator import Coordinator
+from taskfan.node.coordination.effects import Persist, Send
 from taskfan.node.coordination.modes import Mode
 from taskfan.node.coordination.settings import CoordinationSettings
-from tests.node.coordination.simulation import Simulation
+from taskfan.node.coordination.state import Persisted
+from tests.node.coordination.simulation import Simulation, node_of
 
 
 def formed(
@@ -55,6 +59,35 @@ def test_nodes_that_start_one_after_the_other_do_not_wait_for_a_round_of_questio
         simulation.run_for(20)
 
     assert took_ms(simulation) < 30
+
+
+def test_a_node_that_is_there_and_silent_holds_up_the_others_for_a_moment_only() -> None:
+    simulation = Simulation(1, 5)
+    simulation.start()
+    simulation.pause("n05")
+
+    # Its first state waits 100 ms for those it has asked.
+    assert simulation.run_until(lambda: simulation.leader().applied.version > 0 if simulation.leaders() else False, 200)
+
+
+def test_a_voter_that_stands_alone_leads_again_at_once_when_it_is_restarted() -> None:
+    simulation = formed(eligible=1, others=2)
+    simulation.kill("n01")
+    simulation.run_for(1_000)
+    simulation.start("n01")
+
+    assert took_ms(simulation) < 30
+
+
+def test_a_vote_outlives_its_process() -> None:
+    voter = Coordinator(node_of("b"), "test")
+    effects = voter.receive(m.StartJoinRequest(node_of("a"), 5)).effects
+    kept = next(effect for effect in effects if isinstance(effect, Persist))
+    # It is kept before it is given.
+    assert effects.index(kept) < min(i for i, effect in enumerate(effects) if isinstance(effect, Send))
+
+    restarted = Coordinator(node_of("b"), "test", persisted=Persisted(kept.term, kept.accepted))
+    assert isinstance(restarted.receive(m.StartJoinRequest(node_of("c"), 5)).answer, m.CoordinationRejected)
 
 
 def test_a_node_without_the_role_joins_and_never_votes() -> None:

@@ -21,7 +21,7 @@ STATE = m.AcceptedState(
 )
 REQUESTS: list[m.Request] = [
     m.PeersRequest(A),
-    m.PreVoteRequest(A, 3),
+    m.PreVoteRequest(A, 3, 2, 1),
     m.StartJoinRequest(B, 1 << 40),
     m.JoinRequest(B, 7, VOTE),
     m.JoinRequest(B, 7, None),

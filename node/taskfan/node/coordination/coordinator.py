@@ -82,6 +82,8 @@ class Coordinator(Modes):
                 self._election.start_round()
             case TimerKind.FIND_PEERS:
                 self._find_peers(self.settings.peers_asked_at_once)
+            case TimerKind.FIRST_JOINS:
+                self._expected.clear()
             case TimerKind.LEADER_CHECK:
                 self._leader_check.timer_fired()
             case TimerKind.FOLLOWER_CHECK:
@@ -152,6 +154,12 @@ class Coordinator(Modes):
         self._see_term(request.term)
         if self.leader is not None and self.leader.id != request.source.id:
             raise CoordinationRejected(f"rejecting pre-vote as there is already a leader [{self.leader.name}]")
+        if self._election.is_deferring_to_other_than(request.source.id):
+            raise CoordinationRejected("rejecting pre-vote as another node is being elected")
+        if self._election.outranks(request):
+            raise CoordinationRejected("rejecting pre-vote as this node is asking for them itself")
+        if self.mode is Mode.CANDIDATE and request.source.id != self.local.id:
+            self._election.would_vote()
         accepted = self.core.accepted
         return m.PreVoteResponse(self.core.term, accepted.term, accepted.version)
 
@@ -163,6 +171,7 @@ class Coordinator(Modes):
         if request.join is not None:
             self._take_vote(request.join)
         self._leadership.joined(request.source)
+        self._expected.pop(request.source.id, None)
         if self.core.election_won and not was_won:
             self._become_leader()
 
@@ -263,6 +272,10 @@ class Coordinator(Modes):
                     self._lose(sent.to, failure)
             case m.PublishRequest() | m.ApplyCommitRequest():
                 self._leadership.failed(sent)
+            case m.PreVoteRequest():
+                self._election.failed(sent)
+            case m.StartJoinRequest():
+                self._expected.pop(sent.to.id, None)
             case m.JoinRequest():
                 self._join_asked = None
             case m.PeersRequest():

@@ -11,10 +11,11 @@ from taskfan.node.coordination.messages import AcceptedState, Request
 
 
 class TimerKind(enum.Enum):
-    """What a timer is for. The last three run for each node by itself."""
+    """What a timer is for. The last two run for each node by itself."""
 
     ELECTION = "election"
     FIND_PEERS = "find peers"
+    FIRST_JOINS = "first joins"
     PUBLICATION = "publication"
     LEADER_CHECK = "leader check"
     FOLLOWER_CHECK = "follower check"

@@ -88,10 +88,15 @@ class PeersResponse:
 
 @dataclass(frozen=True, slots=True)
 class PreVoteRequest:
-    """internal:cluster/request_pre_vote: would you vote for me? Binds nobody, and changes no term."""
+    """internal:cluster/request_pre_vote: would you vote for me? Binds nobody, and changes no term.
+
+    Differs: it says how new the sender's state is, so that of two who ask each other only one goes on.
+    """
 
     source: DiscoveryNode
     term: int
+    accepted_term: int
+    accepted_version: int
 
 
 @dataclass(frozen=True, slots=True)

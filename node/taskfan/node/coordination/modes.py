@@ -18,6 +18,9 @@ from taskfan.node.coordination.state import CoordinationState, Persisted
 from taskfan.node.coordination.updates import NO_UUID
 from taskfan.node.coordination.voting import VotingConfiguration
 
+# Among so many nodes, each may look for the manager once in `discovery.find_peers_interval`.
+_FEW_PEERS = 20
+
 
 class Mode(enum.Enum):
     """What a node is in its cluster. Source: `Coordinator.Mode`."""
@@ -55,6 +58,8 @@ class Modes:
         self._last_join: Join | None = None
         # The leader that was asked to take this node in.
         self._join_asked: str | None = None
+        # Who was asked to join in this node's election, and has neither come nor failed.
+        self._expected: dict[str, None] = {}
         self._initial: tuple[str, ...] = ()
         self._cluster_uuid = NO_UUID
 
@@ -71,12 +76,13 @@ class Modes:
             self._apply(replace(self.applied, manager_id=None))
         self._election.begin()
         # Not at once: before, somebody may have been elected, and then there is nothing to look for.
-        self._out.set_timer(TimerKind.FIND_PEERS, 2 * self.settings.election_initial_timeout_ms)
+        self._out.set_timer(TimerKind.FIND_PEERS, 2 * self._election.first_within_ms())
 
     def _become_leader(self) -> None:
         self.mode, self.leader, self._join_asked = Mode.LEADER, self.local, None
         self._election.stop()
         self._out.cancel_timer(TimerKind.FIND_PEERS)
+        self._out.set_timer(TimerKind.FIRST_JOINS, self.settings.first_joins_timeout_ms)
 
     def _become_follower(self, leader: DiscoveryNode) -> None:
         is_new = self.mode is not Mode.FOLLOWER or self.leader != leader
@@ -98,6 +104,9 @@ class Modes:
                 self._apply_accepted()
                 self._see_term(self._max_term_seen)
             if self.mode is not Mode.LEADER or self._leadership.publication is not None:
+                return
+            if self.core.accepted.term < self.core.term and self._expected:
+                # The first state of this leader: those who are on their way are to be in it.
                 return
             self._leadership.publish_next(self._cluster_uuid)
             if self._leadership.publication is None:
@@ -140,7 +149,9 @@ class Modes:
         if self.mode is Mode.CANDIDATE:
             for node in self.peers.next_to_ask(count):
                 self._ask_for_leader(node)
-            self._out.set_timer(TimerKind.FIND_PEERS, self.settings.find_peers_interval_ms)
+            # A hundred nodes without a manager must not keep the machine busy with links to one another.
+            interval_ms = self.settings.find_peers_interval_ms * max(1.0, len(self.peers) / _FEW_PEERS)
+            self._out.set_timer(TimerKind.FIND_PEERS, interval_ms)
 
     def _ask_for_leader(self, node: DiscoveryNode) -> None:
         self._out.send(node, m.PeersRequest(self.local), self.settings.request_peers_timeout_ms)
@@ -152,6 +163,7 @@ class Modes:
         """
         if self.mode is Mode.CANDIDATE and self._election.may_win():
             request = m.StartJoinRequest(self.local, max(self.core.term, self._max_term_seen) + 1)
+            self._expected = {node.id: None for node in self.peers}
             for node in (self.local, *self.peers):
                 self._out.send(node, request, self.settings.join_timeout_ms)
 
@@ -165,7 +177,7 @@ class Modes:
         self._max_term_seen = max(self._max_term_seen, term)
         self._become_candidate()
         if target.id != self.local.id:
-            self._election.defer()
+            self._election.defer(target.id)
         return join
 
     def _vote_for(self, target: DiscoveryNode, term: int) -> Join | None:

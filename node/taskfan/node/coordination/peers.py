@@ -25,6 +25,9 @@ class Peers:
     def __iter__(self) -> Iterator[DiscoveryNode]:
         return iter(self._known.values())
 
+    def __len__(self) -> int:
+        return len(self._known)
+
     def get(self, node_id: str) -> DiscoveryNode | None:
         """The node of that id as far as it is known."""
         return self._known.get(node_id)

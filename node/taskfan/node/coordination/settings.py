@@ -41,8 +41,11 @@ class CoordinationSettings:
     # Not of OpenSearch, where all eligible nodes vote: each candidate opens a link to each voter, and between
     # 100 processes on one machine that takes longer than the election.
     max_voting_nodes: int = 21
+    # Nor this: so long a new leader waits with its first state for nodes it has asked to join and that can still
+    # come, so that all are in one state; each state costs a message to every node.
+    first_joins_timeout_ms: float = 100
     # Nor this: who looks for the manager asks so many nodes in each round, and others in the next, instead of all.
-    peers_asked_at_once: int = 5
+    peers_asked_at_once: int = 3
 
     def scaled(self, time_scale: float) -> CoordinationSettings:
         """All times multiplied by this, down to what a busy machine still keeps. 1 changes nothing."""

@@ -116,8 +116,13 @@ WIRE_FORMS: dict[type, WireForm] = dict(
         _form(
             m.PreVoteRequest,
             "cluster/request_pre_vote",
-            lambda r: pb.PreVoteRequest(source_node=_node(r.source), term=r.term),
-            lambda r: m.PreVoteRequest(_read_node(r.source_node), r.term),
+            lambda r: pb.PreVoteRequest(
+                source_node=_node(r.source),
+                term=r.term,
+                accepted_term=r.accepted_term,
+                accepted_version=r.accepted_version,
+            ),
+            lambda r: m.PreVoteRequest(_read_node(r.source_node), r.term, r.accepted_term, r.accepted_version),
         ),
         _form(
             m.StartJoinRequest,
