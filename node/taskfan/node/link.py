@@ -52,6 +52,8 @@ class LinkEnd:
         # Known once the handshake is done.
         self.incarnation_id = ""
         self.is_closed = False
+        # Nothing passes, neither way: a fault that the checks are to notice.
+        self.is_mute = False
         self.queue = FrameQueue(settings.queue_bytes)
         self.frame_put: Callable[[], None] = lambda: None
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -67,7 +69,7 @@ class LinkEnd:
 
     def receive(self, data: bytes) -> None:
         """Take one frame. A malformed one closes the link; what comes after the close is dropped."""
-        if self.is_closed:
+        if self.is_closed or self.is_mute:
             return
         self._checks.heard = True
         try:
@@ -114,8 +116,9 @@ class LinkEnd:
             raise MalformedFrame(f"[{frame.WhichOneof('content')}] to the wrong end of a link")
 
     def _put(self, frame: bytes, *, urgent: bool) -> None:
-        self.queue.put(frame, urgent=urgent)
-        self.frame_put()
+        if not self.is_mute:
+            self.queue.put(frame, urgent=urgent)
+            self.frame_put()
 
     def _put_small(self, frame: bytes) -> None:
         """Put a frame that the other side asked for, without waiting: the reader may not."""
@@ -139,12 +142,16 @@ class LinkEnd:
             self._look_timer = self.context.clock.call_later(wait_s, self._look)
 
 
+Answer = bytes | TaskfanError
+
+
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """A request without an answer yet."""
+    """A request without an answer yet. `divert` is given what comes, and says itself what the answer is, and when."""
 
     action: str
     answer: asyncio.Future[bytes]
+    divert: Callable[[Answer], None] | None
 
 
 class SendingEnd(LinkEnd):
@@ -169,6 +176,11 @@ class SendingEnd(LinkEnd):
         Raises:
             Rejected: too much waits here already, or the request is too large for any link.
         """
+        self.write(request_id, request)
+        return self.expect(request_id, request.action)
+
+    def write(self, request_id: int, request: Request) -> None:
+        """The first half of `put`: let the request go out. Raises Rejected."""
         frame = frames.request_frame(self.context.lamport.tick(), request_id, request)
         urgent = frames.is_urgent(request.action)
         if len(frame) > self.context.settings.max_message_bytes:
@@ -178,10 +190,25 @@ class SendingEnd(LinkEnd):
                 f"rejected execution of [{request.action}]: [{self.queue.waiting_bytes}] bytes wait to be sent"
                 f" to [{self.to.name}][{self.to.transport_address}]"
             )
-        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._waiting[request_id] = _Waiting(request.action, answer)
         self._put(frame, urgent=urgent)
+
+    def expect(
+        self, request_id: int, action: str, divert: Callable[[Answer], None] | None = None
+    ) -> asyncio.Future[bytes]:
+        """The second half of `put`: wait for the answer. `divert` gets it instead, and passes it on by `answer`."""
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._waiting[request_id] = _Waiting(action, answer, divert)
         return answer
+
+    def answer(self, request_id: int, answer: Answer) -> None:
+        """Give an answer to who waits for it, if anybody does."""
+        waiting = self._waiting.pop(request_id, None)
+        if waiting is None:
+            return
+        if isinstance(answer, TaskfanError):
+            _fail(waiting, answer)
+        elif not waiting.answer.done():
+            waiting.answer.set_result(answer)
 
     def time_out(self, request_id: int, timeout_s: float) -> None:
         """Fail a request that waited long enough."""
@@ -201,15 +228,18 @@ class SendingEnd(LinkEnd):
 
     def _take(self, frame: pb.Frame) -> None:
         if frame.HasField("reply"):
-            waiting = self._waiting.pop(frame.reply.request_id, None)
-            if waiting is not None and not waiting.answer.done():
-                waiting.answer.set_result(frame.reply.payload)
+            self._answered(frame.reply.request_id, frame.reply.payload)
         elif frame.HasField("failure"):
-            error = frames.error_of(frame.failure)
-            if (waiting := self._waiting.pop(frame.failure.request_id, None)) is not None:
-                _fail(waiting, error)
+            self._answered(frame.failure.request_id, frames.error_of(frame.failure))
         else:
             super()._take(frame)
+
+    def _answered(self, request_id: int, answer: Answer) -> None:
+        waiting = self._waiting.get(request_id)
+        if waiting is None or waiting.divert is None:
+            self.answer(request_id, answer)
+        else:
+            waiting.divert(answer)
 
     def _closed(self) -> None:
         node, (unanswered, self._waiting) = self.to, (self._waiting, {})

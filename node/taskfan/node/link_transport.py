@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Protocol
 
 from taskfan.node import frames
@@ -46,6 +46,10 @@ class FrameStream(Protocol):
         """End it. What was written is still delivered if the other side reads it. Twice is fine."""
 
 
+# Puts a request on a link, and gives its answer to come.
+Put = Callable[[SendingEnd, int, Request], "asyncio.Future[bytes]"]
+
+
 class LinkTransport:
     """A `Transport` over streams of frames. Subclasses open streams, and hand those that come in to `serve`."""
 
@@ -65,6 +69,8 @@ class LinkTransport:
         self._receiving: dict[ReceivingEnd, None] = {}
         self._carriers: dict[SendingEnd, asyncio.Task[object]] = {}
         self._link_listeners: list[Callable[[str, str], None]] = []
+        # Asked before a stream is opened: it may wait, within the limit of the opening, or raise StreamBroken.
+        self.before_opening: Callable[[DiscoveryNode], Awaitable[None]] | None = None
 
     async def start(self, receiver: Receiver) -> None:
         """Begin to accept links."""
@@ -74,9 +80,13 @@ class LinkTransport:
 
     async def send(self, to: DiscoveryNode, request: Request, *, timeout_s: float | None = None) -> bytes:
         """Bring a request and wait for its reply: see `Transport.send`."""
+        return await self.send_by(SendingEnd.put, to, request, timeout_s)
+
+    async def send_by(self, put: Put, to: DiscoveryNode, request: Request, timeout_s: float | None) -> bytes:
+        """The same, with another way than a link's own to put a request on it."""
         link = self._link_to(to)
         request_id = next(self._request_ids)
-        answer = link.put(request_id, request)
+        answer = put(link, request_id, request)
         timer = None
         if timeout_s is not None and timeout_s > 0:
             timer = self.clock.call_later(timeout_s, lambda: link.time_out(request_id, timeout_s))
@@ -95,13 +105,13 @@ class LinkTransport:
         """Close the link to a node, as when it left the cluster state."""
         for link in list(self._sending.values()):
             if link.node_id == node_id:
-                self._end(link, "disconnected from here")
+                self.end_link(link, "disconnected from here")
 
     async def close(self) -> None:
         """Close all links and accept no more; requests that wait fail with NodeDisconnected."""
         self._is_closed = True
         for sending in list(self._sending.values()):
-            self._end(sending, "the transport closes")
+            self.end_link(sending, "the transport closes")
         for receiving in list(self._receiving):
             receiving.close("the transport closes")
         await self._stop_listening()
@@ -159,7 +169,12 @@ class LinkTransport:
         carrier.add_done_callback(lambda _: self._carriers.pop(link))
         return link
 
-    def _end(self, link: SendingEnd, reason: str) -> None:
+    def sending_links(self) -> list[SendingEnd]:
+        """The links that were opened from here, or are being opened."""
+        return list(self._sending.values())
+
+    def end_link(self, link: SendingEnd, reason: str) -> None:
+        """Close one of them."""
         if not link.is_closed:
             link.close(reason)
             # It may still be waiting for the handshake.
@@ -168,8 +183,10 @@ class LinkTransport:
     async def _open_and_carry(self, link: SendingEnd) -> None:
         stream = None
         try:
-            stream = self._open_stream(link.to)
             async with self.clock.timeout(self.settings.connect_timeout_s):
+                if self.before_opening is not None:
+                    await self.before_opening(link.to)
+                stream = self._open_stream(link.to)
                 remote = await self._greet(stream, link)
             self._meet(remote)
             await self._carry(link, stream)

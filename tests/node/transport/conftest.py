@@ -6,10 +6,13 @@ import inspect
 
 import pytest
 
-from tests.node.transport.world import GrpcWorld, MemoryWorld, World
+from tests.node.transport.world import FaultyGrpcWorld, FaultyMemoryWorld, GrpcWorld, MemoryWorld, World
 
 
-@pytest.fixture(params=[MemoryWorld, GrpcWorld], ids=["memory", "grpc"])
+@pytest.fixture(
+    params=[MemoryWorld, GrpcWorld, FaultyMemoryWorld, FaultyGrpcWorld],
+    ids=["memory", "grpc", "memory-with-faults", "grpc-with-faults"],
+)
 def world(request: pytest.FixtureRequest) -> World:
     """The members of one story; a new implementation is added here."""
     made = request.param()

@@ -11,6 +11,9 @@ import uvloop
 
 from taskfan.node.clock import Clock, SystemClock, VirtualClock, VirtualTimeLoop
 from taskfan.node.cluster_state import DiscoveryNode
+from taskfan.node.faults.decide import NumberedRule
+from taskfan.node.faults.faulty_transport import FaultyTransport
+from taskfan.node.faults.rule import FaultRule
 from taskfan.node.frames import Identity
 from taskfan.node.grpc_transport import GrpcTransport
 from taskfan.node.link_transport import FrameStream, LinkTransport
@@ -178,6 +181,41 @@ class GrpcWorld(World):
     async def kill(self, member: Member) -> None:
         """End it. Over a socket, the end of a transport looks the same as that of its process."""
         await member.transport.close()
+
+
+def obey_idle_rules(name: str, address: str, transport: LinkTransport) -> None:
+    """Have its requests go the way of spoiled ones, by rules that look at each and strike none."""
+    faulty = FaultyTransport(transport)
+    faulty.introduce(a_node(name, address, transport.local.incarnation_id))
+    rules = [
+        FaultRule(kind="drop", after=1 << 30),
+        FaultRule(kind="drop", on="reply", after=1 << 30),
+        FaultRule(kind="reorder", after=1 << 30),
+    ]
+    faulty.set_rules([NumberedRule("idle", number, rule) for number, rule in enumerate(rules)])
+    setattr(transport, "send", faulty.send)  # noqa: B010
+
+
+class FaultyMemoryWorld(MemoryWorld):
+    """The same under fault rules that strike nothing: all is as without them."""
+
+    def _make(
+        self, identity: Identity, settings: TransportSettings | None, address: str | None
+    ) -> tuple[str, LinkTransport]:
+        address, transport = super()._make(identity, settings, address)
+        obey_idle_rules(identity.node_id.removesuffix("-id"), address, transport)
+        return address, transport
+
+
+class FaultyGrpcWorld(GrpcWorld):
+    """The same between processes."""
+
+    def _make(
+        self, identity: Identity, settings: TransportSettings | None, address: str | None
+    ) -> tuple[str, LinkTransport]:
+        address, transport = super()._make(identity, settings, address)
+        obey_idle_rules(identity.node_id.removesuffix("-id"), address, transport)
+        return address, transport
 
 
 def a_node(name: str, address: str, incarnation: str) -> DiscoveryNode:
