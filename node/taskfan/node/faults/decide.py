@@ -114,7 +114,7 @@ class RuleState:
     def period_s(self) -> tuple[float, float]:
         """From when to when, by the clock of the member."""
         if self.rule.between is None:
-            return self.set_at_s, float("inf")
+            return float("-inf"), float("inf")
         begin_s, end_s = (self.set_at_s + seconds_of(text, "between") for text in self.rule.between)
         return begin_s, end_s
 
