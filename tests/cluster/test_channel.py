@@ -7,7 +7,8 @@ import socket
 
 import pytest
 
-from taskfan.cluster.channel import MAX_LINE_BYTES, BlockingChannel, Channel, ChannelClosed, encode
+from taskfan.cluster.async_channel import Channel
+from taskfan.cluster.channel import MAX_LINE_BYTES, BlockingChannel, ChannelClosed, encode
 from taskfan.cluster.messages import Applied, Bound, Command, Progress
 
 

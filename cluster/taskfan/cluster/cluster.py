@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -241,11 +240,15 @@ class Cluster:
         self.close()
 
     async def __aenter__(self) -> Self:
+        import asyncio
+
         return self if self._control is not None else await asyncio.to_thread(self.start)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        import asyncio
+
         await asyncio.to_thread(self._exit, error)
 
     # ------------------------------------------------------------------ what it is

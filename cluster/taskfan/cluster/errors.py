@@ -26,11 +26,10 @@ class ClusterError(Exception):
         self.last_lines = list(last_lines)
 
     def __str__(self) -> str:
-        if self.log is None:
-            return self.message
         if not self.last_lines:
-            return f"{self.message} Log: {self.log}"
-        return "\n".join([f"{self.message} Last lines of {self.log}:", *(f"  {line}" for line in self.last_lines)])
+            return self.message if self.log is None else f"{self.message} Log: {self.log}"
+        head = f"{self.message} Last lines of {self.log or 'its log'}:"
+        return "\n".join([head, *(f"  {line}" for line in self.last_lines)])
 
 
 class ConfigError(ClusterError):

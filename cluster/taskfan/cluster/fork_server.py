@@ -18,7 +18,8 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from taskfan.cluster.channel import Channel, ChannelClosed, decode, encode
+from taskfan.cluster.async_channel import Channel
+from taskfan.cluster.channel import ChannelClosed, decode, encode
 from taskfan.cluster.errors import ClusterError
 from taskfan.cluster.messages import Ended, Fork, Forked, Paused, Report, Resumed, Signal
 from taskfan.cluster.state_directory import StateDirectory

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
-from typing import IO
 
 from taskfan.cluster.channel import BlockingChannel, ChannelClosed
 from taskfan.cluster.config import ClusterConfig
@@ -31,9 +28,7 @@ _SUPERVISOR = "taskfan.cluster.supervisor"
 class Launched:
     """A supervisor this process started. It ends with this process, unless `release` is called."""
 
-    def __init__(
-        self, process: subprocess.Popen[bytes], channel: BlockingChannel, errors: IO[bytes], run_id: str
-    ) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], channel: BlockingChannel, errors: int, run_id: str) -> None:
         # Part of the command of all its processes, so that they can be found.
         self.run_id = run_id
         self._process = process
@@ -50,16 +45,16 @@ class Launched:
             directory: where a named cluster keeps its things; None is a directory of its own.
         """
         ours, theirs = socket.socketpair()
-        errors = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the supervisor's start.
+        errors, their_errors = os.pipe()
         # -P: what lies in the directory a user happens to be in is no part of this.
-        run_id = secrets.token_hex(6)
+        run_id = os.urandom(6).hex()
         command = [sys.executable, "-P", "-m", _SUPERVISOR, config.name, str(theirs.fileno()), run_id]
         try:
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=errors,
+                stderr=their_errors,
                 pass_fds=[theirs.fileno()],
                 # Its own session: a Ctrl-C in the terminal is for the program there to decide on.
                 start_new_session=True,
@@ -67,10 +62,11 @@ class Launched:
             )
         except BaseException:
             ours.close()
-            errors.close()
+            os.close(errors)
             raise
         finally:
             theirs.close()
+            os.close(their_errors)
         launched = cls(process, BlockingChannel(ours), errors, run_id)
         try:
             launched._channel.send(Launch(config, directory, os.getpid()))
@@ -112,9 +108,7 @@ class Launched:
                 Progress | ClusterStatus | Problem, timeout_s=max(deadline_s - time.monotonic(), 0)
             )
         except ChannelClosed:
-            self._errors.seek(0)
-            lines = self._errors.read().decode(errors="replace").splitlines()[-LAST_LINES:]
-            raise ClusterError("The supervisor ended while it started.", last_lines=lines) from None
+            raise ClusterError("The supervisor ended while it started.", last_lines=self._last_errors()) from None
         except TimeoutError:
             raise ClusterError("The supervisor does not answer: the machine may be too busy. Try again.") from None
         return message
@@ -150,9 +144,18 @@ class Launched:
             self._process.kill()
             self._process.wait(END_TIMEOUT_S)
 
+    def _last_errors(self) -> list[str]:
+        """What it wrote before it had a log."""
+        os.set_blocking(self._errors, False)
+        with contextlib.suppress(BlockingIOError):
+            return os.read(self._errors, 1 << 16).decode(errors="replace").splitlines()[-LAST_LINES:]
+        return []
+
     def _close(self) -> None:
         self._channel.close()
-        self._errors.close()
+        if self._errors >= 0:
+            os.close(self._errors)
+            self._errors = -1
 
 
 # One arena for the heap of a member: each thread of gRPC would make one of its own.

@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-from taskfan.cluster.channel import Channel, ChannelClosed
+from taskfan.cluster.async_channel import Channel
+from taskfan.cluster.channel import ChannelClosed
 from taskfan.cluster.fork_server import BLOCKED_SIGNALS
 from taskfan.cluster.grpc_services import services_of
 from taskfan.cluster.machine import LocalMachine
@@ -165,8 +166,9 @@ class Member:
         self._node = node = Node(local, state, self.clock, self.transport, LocalMachine(self.spec.node))
         for action in (*NODE_ACTIONS, *COORDINATING_ACTIONS):
             node.add_action(action)
+        services = await services_of(node)
         if isinstance(self.transport, GrpcTransport):
-            self.transport.add_service(await services_of(node))
+            self.transport.add_service(services)
         await self.transport.start(node)
         self._rest = RestServer(node, self._http_settings())
         await self._rest.start(self._http)

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from taskfan.cluster.channel import Channel, ChannelClosed
+from taskfan.cluster.async_channel import Channel
+from taskfan.cluster.channel import ChannelClosed
 from taskfan.cluster.config import NodeConfig
 from taskfan.cluster.errors import ClusterError
 from taskfan.cluster.fork_server import ForkServer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -41,6 +40,9 @@ def ask(
         RequestFailed: the answer is an error.
         ClusterError: there is no answer.
     """
+    # Takes as long to import as a whole cluster of one to start: imported when somebody asks.
+    import http.client
+
     address = urlsplit(url)
     query = urlencode({name: _text(value) for name, value in (parameters or {}).items() if value is not None})
     connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=timeout_s)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
-import shutil
 import stat
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,6 +72,8 @@ class StateDirectory:
     @classmethod
     def make_temporary(cls) -> StateDirectory:
         """A new directory of its own, removed at the end of its cluster."""
+        import tempfile
+
         try:
             return cls(Path(tempfile.mkdtemp(prefix="taskfan-")), temporary=True)
         except OSError as error:
@@ -104,6 +103,8 @@ class StateDirectory:
         here = str(self.path / "control.sock")
         if len(os.fsencode(here)) <= MAX_SOCKET_PATH_BYTES:
             return here
+        import hashlib
+
         digest = hashlib.sha256(os.fsencode(here)).hexdigest()[:16]
         return str(_short_directory() / f"{digest}.sock")
 
@@ -167,6 +168,8 @@ class StateDirectory:
     def remove_if_temporary(self) -> None:
         """Remove a directory that was made for one cluster. Twice is fine."""
         if self.temporary:
+            import shutil
+
             shutil.rmtree(self.path, ignore_errors=True)
 
     # ------------------------------------------------------------------ records

@@ -22,7 +22,8 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from taskfan.cluster.channel import MAX_LINE_BYTES, BlockingChannel, Channel, ChannelClosed
+from taskfan.cluster.async_channel import Channel
+from taskfan.cluster.channel import MAX_LINE_BYTES, BlockingChannel, ChannelClosed
 from taskfan.cluster.errors import ClusterError
 from taskfan.cluster.fork_server import ForkServer, start_fork_server
 from taskfan.cluster.messages import PROTOCOL_VERSION, ClusterStatus, Command, Launch, Problem, Progress, Release

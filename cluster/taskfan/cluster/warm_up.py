@@ -11,7 +11,7 @@ import socket
 import sys
 import traceback
 
-from taskfan.cluster.channel import Channel
+from taskfan.cluster.async_channel import Channel
 from taskfan.cluster.config import NodeConfig
 from taskfan.cluster.member import Member, log_to, new_event_loop
 from taskfan.cluster.messages import Applied, Bound, MemberSpec, Publish
