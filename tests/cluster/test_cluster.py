@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -273,3 +274,31 @@ def test_an_interrupt_at_any_step_of_the_start_leaves_nothing(step: str) -> None
     with pytest.raises(KeyboardInterrupt):
         Cluster(nodes=2, name=name).start(interrupt)
     assert processes_of(name) == []
+
+
+def test_where_forking_is_not_safe_members_are_executed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKFAN_FORK", "0")
+    with Cluster(nodes=2) as cluster:
+        footprint = footprints[-1]
+        assert len(footprint.processes()) == 4
+        assert sorted(cluster.list_tasks()["nodes"]) == sorted(node.id for node in cluster.nodes)
+        cluster.nodes[1].pause()
+        cluster.nodes[1].restart()
+        os.kill(cluster.supervisor_pid, signal.SIGKILL)
+        wait_until(lambda: not footprint.left_over(), "all is gone")
+
+
+def test_a_node_that_ends_while_it_starts_fails_the_start_and_nothing_is_left(tmp_path: Path) -> None:
+    # A log that cannot be written ends a member before it says anything.
+    (tmp_path / "logs" / "opensearch-node2.log").mkdir(parents=True)
+    name = f"broken-{os.getpid()}"
+    with pytest.raises(ClusterError, match=r"Node \[opensearch-node2\] ended with exit status 1\. Log: .*node2\.log"):
+        Cluster(nodes=2, name=name, directory=tmp_path).start()
+    assert processes_of(name) == []
+
+
+def test_an_error_shows_the_end_of_the_log() -> None:
+    error = ClusterError("It ended.", log="/tmp/node.log", last_lines=["one", "two"])
+    assert str(error) == "It ended. Last lines of /tmp/node.log:\n  one\n  two"
+    assert str(ClusterError("It ended.", last_lines=["one"])) == "It ended. Last lines of its log:\n  one"
+    assert str(ClusterError("It ended.")) == "It ended."

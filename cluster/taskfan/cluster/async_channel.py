@@ -14,6 +14,9 @@ import msgspec
 
 from taskfan.cluster.channel import MAX_LINE_BYTES, ChannelClosed, decode, encode
 
+# What may wait for a reader: some hundred states of a large cluster.
+MAX_WAITING_BYTES = 32 << 20
+
 
 class Channel:
     """The end on an event loop."""
@@ -34,9 +37,12 @@ class Channel:
 
     def send_line(self, line: bytes) -> None:
         """Send what `encode` made: once for many receivers."""
-        # One that does not read (paused) gets a few states at most: what waits for it stays small.
-        if not self._writer.is_closing():
-            self._writer.write(line)
+        if self._writer.is_closing():
+            return
+        self._writer.write(line)
+        if self._writer.transport.get_write_buffer_size() > MAX_WAITING_BYTES:
+            # Whoever does not read for so long is beyond help, and sees the end of the channel when it does.
+            self._writer.transport.abort()
 
     async def receive(self, type: Any) -> Any:
         """The next message. Raises ChannelClosed at the end. The caller bounds the wait."""

@@ -24,6 +24,8 @@ from taskfan.cluster.errors import ClusterError
 from taskfan.cluster.messages import Ended, Fork, Forked, Paused, Report, Resumed, Signal
 from taskfan.cluster.state_directory import StateDirectory
 
+# macOS does not promise that a process lives on after a fork; TASKFAN_FORK=0 does without elsewhere too.
+CAN_FORK = sys.platform == "linux" and os.environ.get("TASKFAN_FORK") != "0"
 # What a member does with its name, its control socket and its HTTP socket; gives its exit status.
 MemberMain = Callable[[str, socket.socket, socket.socket], int]
 # The member lets them through when it can answer them.
@@ -123,20 +125,24 @@ class _ForkServer:
 
     def _fork(self, fork: Fork) -> None:
         control, http = (socket.socket(fileno=self._descriptors.popleft()) for _ in range(2))
-        pid = os.fork()
-        if pid == 0:
-            self._become_member(fork, control, http)
+        pid = self._forked(fork, control, http) if CAN_FORK else _executed(fork, control, http)
         control.close()
         http.close()
         self._pids[fork.number], self._numbers[pid] = pid, fork.number
         self._tell(encode(Forked(fork.number, pid)))
+
+    def _forked(self, fork: Fork, control: socket.socket, http: socket.socket) -> int:
+        pid = os.fork()
+        if pid == 0:
+            self._become_member(fork, control, http)
+        return pid
 
     def _become_member(self, fork: Fork, control: socket.socket, http: socket.socket) -> None:
         status = 1
         try:
             self._shed()
             os.setsid()
-            log = os.open(fork.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            log = _open_log(fork.log)
             os.dup2(log, 1)
             os.dup2(log, 2)
             os.close(log)
@@ -190,6 +196,31 @@ class _ForkServer:
             os.kill(pid, signal.SIGKILL)
         for pid in list(self._numbers):
             os.waitpid(pid, 0)
+
+
+def _open_log(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+
+def _executed(fork: Fork, control: socket.socket, http: socket.socket) -> int:
+    """A member as a process that begins anew: slower and larger, but safe where forking is not."""
+    import subprocess
+
+    command = [sys.executable, "-P", "-m", "taskfan.cluster.member", fork.name, str(control.fileno())]
+    log = _open_log(fork.log)
+    # The last word is the run's, as in the command of the supervisor.
+    process = subprocess.Popen(
+        [*command, str(http.fileno()), sys.argv[-1]],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        pass_fds=[control.fileno(), http.fileno()],
+        start_new_session=True,
+    )
+    os.close(log)
+    # Reaped with all others.
+    process.returncode = 0
+    return process.pid
 
 
 def _name_process(name: str) -> None:

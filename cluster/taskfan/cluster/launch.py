@@ -217,7 +217,10 @@ class Control:
             try:
                 self._channel.receive(ClusterStatus | Problem, timeout_s=END_TIMEOUT_S)
             except TimeoutError:
-                raise ClusterError(f"The cluster did not end within {END_TIMEOUT_S:g} s.") from None
+                raise ClusterError(
+                    f"The cluster did not end within {END_TIMEOUT_S:g} s: kill its supervisor (the process that "
+                    "`taskfan status --json` names), and its nodes end with it."
+                ) from None
 
     def close(self) -> None:
         """Let go. Twice is fine."""

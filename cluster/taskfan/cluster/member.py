@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
 from typing import TextIO
@@ -196,3 +197,10 @@ class Member:
 
 def _log_error(what: str, error: BaseException) -> None:
     log.error("%s failed", what, exc_info=error)
+
+
+if __name__ == "__main__":
+    # Where forking is not safe: name, control socket, HTTP socket, and the run it belongs to.
+    log_to(sys.stderr)
+    exit_status = main(sys.argv[1], *(socket.socket(fileno=int(number)) for number in sys.argv[2:4]))
+    os._exit(exit_status)

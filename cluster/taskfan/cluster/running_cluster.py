@@ -17,7 +17,7 @@ from taskfan.cluster.errors import ClusterError
 from taskfan.cluster.fork_server import ForkServer
 from taskfan.cluster.member_process import MemberProcess
 from taskfan.cluster.membership import first_state, next_state
-from taskfan.cluster.messages import ClusterStatus, Ended, Progress, Publish, Report
+from taskfan.cluster.messages import ClusterStatus, Ended, Progress, Publish, Report, Resumed
 from taskfan.cluster.readiness import NotReady, check_list, check_roots
 from taskfan.cluster.state_directory import ClusterRecord, NodeRecord, StateDirectory
 from taskfan.node.cluster_state import ClusterState
@@ -255,7 +255,8 @@ class RunningCluster:
         assert self._state is not None
         line = encode(Publish(self._state))
         for member in self.members:
-            if self._state.get(member.record.id) is not None:
+            # One that is paused gets the newest state when it goes on: nothing heaps up before it.
+            if member.state == "running":
                 member.send_line(line)
 
     async def _agreed(self) -> None:
@@ -300,6 +301,8 @@ class RunningCluster:
                 # Not under the lock: who holds it may be waiting for just this.
                 self._state = next_state(self._state, left=[member.record.id])
                 self._publish()
+        elif isinstance(report, Resumed) and was_member and self._state is not None:
+            member.send_line(encode(Publish(self._state)))
         self._spawn(member.settle())
 
     @contextlib.asynccontextmanager

@@ -25,7 +25,7 @@ from pathlib import Path
 from taskfan.cluster.async_channel import Channel
 from taskfan.cluster.channel import MAX_LINE_BYTES, BlockingChannel, ChannelClosed
 from taskfan.cluster.errors import ClusterError
-from taskfan.cluster.fork_server import ForkServer, start_fork_server
+from taskfan.cluster.fork_server import CAN_FORK, ForkServer, start_fork_server
 from taskfan.cluster.messages import PROTOCOL_VERSION, ClusterStatus, Command, Launch, Problem, Progress, Release
 from taskfan.cluster.running_cluster import RunningCluster
 from taskfan.cluster.state_directory import RunRecord, StateDirectory
@@ -69,7 +69,8 @@ def _supervise(launch: Launch, owner: socket.socket, began_s: float) -> int:
     directory = _take_directory(launch)
     try:
         _raise_descriptor_limit()
-        warm_up(launch.config.nodes[0])
+        if CAN_FORK:
+            warm_up(launch.config.nodes[0])
         pid, sock = start_fork_server(directory, member_main, [owner])
         gc.enable()
         loop = new_event_loop()
