@@ -178,7 +178,6 @@ def test_a_script_that_is_not_understood_is_named(source: str) -> None:
     [
         (5, "illegal_argument_exception", "Script value should be a String or a Map"),
         ({"x": 1}, "parse_exception", "Expected one of [source] or [id] fields, but found none"),
-        ({"id": "x"}, "resource_not_found_exception", "unable to find script [x] in cluster state"),
     ],
 )
 def test_what_is_no_script_is_refused(given: Any, kind: str, reason: str) -> None:
@@ -186,6 +185,13 @@ def test_what_is_no_script_is_refused(given: Any, kind: str, reason: str) -> Non
         parse_script(given)
 
     assert (caught.value.kind, caught.value.reason) == (kind, reason)
+
+
+def test_a_stored_script_is_not_found_when_it_is_to_run() -> None:
+    with pytest.raises(TaskfanError, match=r"unable to find script \[x\] in cluster state") as caught:
+        parse_script({"id": "x"}).check()
+
+    assert caught.value.http_status == 404
 
 
 def test_another_language_is_not_supported() -> None:

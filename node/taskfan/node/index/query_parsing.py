@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from taskfan.node.errors import IllegalArgument, TaskfanError
-from taskfan.node.index.errors import NamedObjectNotFound, ParsingFailed, XContentParse
+from taskfan.node.index.errors import IllegalState, NamedObjectNotFound, ParsingFailed, XContentParse
 from taskfan.node.index.field_values import java_text
 from taskfan.node.index.query import Bool, Exists, Ids, Match, MatchAll, MatchNone, Query, Range, Regexp, Terms
 from taskfan.node.index.regexps import DEFAULT_MAX_DETERMINIZED_STATES
 from taskfan.node.index.suggestions import did_you_mean
-from taskfan.node.index.x_content import Body, Path, token_name
+from taskfan.node.index.x_content import Body, Part, Path, Place, token_name
 
 MAX_DEPTH = 30
 MAX_CLAUSES = 1024
@@ -38,6 +38,14 @@ _OPENSEARCH_QUERIES = (
     ),
     *("intervals", "match_bool_prefix", "script", "type", "field_masking_span", "span_first", "geo_shape"),
 )
+
+
+class _EmptyClause(IllegalArgument):
+    """A query without a name."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(f"query malformed, empty clause found at [{place.line}:{place.column}]")
+        self.place = place
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +74,8 @@ def parse_query(body: Body, path: Path, value: Any) -> Query:
 
 
 def _parse(at: _At) -> Query:
-    if not isinstance(at.value, dict):
-        raise at.body.parsing_failed("[_na] query malformed, must start with start_object", at.path)
     if not at.value:
-        line, column = at.body.place(at.path, "end")
-        raise IllegalArgument(f"query malformed, empty clause found at [{line}:{column}]")
+        raise _EmptyClause(at.body.place(at.path, "end"))
     if at.depth > MAX_DEPTH:
         raise IllegalArgument(
             f"The nested depth of the query exceeds the maximum nested depth for bool queries set in [{MAX_DEPTH}]"
@@ -133,6 +138,11 @@ def _options(at: _At, name: str, known: Collection[str]) -> dict[str, Any]:
 
 def _parse_match(at: _At) -> Query:
     name, inner = _one_field(at, "match")
+    if isinstance(inner.value, list):
+        line, column = at.body.place(inner.path)
+        raise IllegalState(f"Can't get text on a START_ARRAY at {line}:{column}")
+    if inner.value is None:
+        raise at.body.parsing_failed("No text specified for text query", at.path, "end")
     if not isinstance(inner.value, dict):
         return Match(name, java_text(inner.value))
     known = (
@@ -151,6 +161,8 @@ def _parse_match(at: _At) -> Query:
 
 def _parse_term(at: _At) -> Query:
     name, inner = _one_field(at, "term")
+    if inner.value is None:
+        raise IllegalArgument("field name is null or empty")
     if isinstance(inner.value, list):
         raise at.body.parsing_failed("[term] query does not support array of values", inner.path)
     if not isinstance(inner.value, dict):
@@ -166,7 +178,13 @@ def _given(value: Any) -> Any:
 
 
 def _parse_terms(at: _At) -> Query:
-    name, inner = _one_field(at, "terms")
+    fields = [key for key in at.value if key not in ("boost", "_name", "value_type")]
+    if not fields:
+        message = "[terms] query requires a field name, followed by array of terms or a document lookup specification"
+        raise at.body.parsing_failed(message, at.path, "end")
+    if len(fields) > 1:
+        raise at.body.parsing_failed("[terms] query does not support multiple fields", (*at.path, fields[1]))
+    name, inner = fields[0], at.inner(fields[0])
     if isinstance(inner.value, dict):
         raise at.body.parsing_failed("[terms] query does not support a terms lookup here", inner.path)
     if not isinstance(inner.value, list):
@@ -253,8 +271,14 @@ def _parse_clauses(at: _At, key: str, value: Any) -> tuple[Query, ...]:
             f"[bool] {key} doesn't support values of type: {token_name(value)}", (*at.path, key)
         )
     found = []
-    for place in places:
+    for number, place in enumerate(places):
         try:
+            if not isinstance(place.value, dict):
+                # The parser has gone on to what comes next.
+                last = number + 1 == len(places)
+                path = (*at.path, key) if last else places[number + 1].path
+                part: Part = "end" if last else "value"
+                raise at.body.parsing_failed("[_na] query malformed, must start with start_object", path, part)
             found.append(_parse(_At(place.body, place.path, place.value, at.depth + 1)))
         except TaskfanError as error:
             raise _in_clause(at.body, key, error, (*at.path, key)) from None
@@ -263,7 +287,12 @@ def _parse_clauses(at: _At, key: str, value: Any) -> tuple[Query, ...]:
 
 def _in_clause(body: Body, key: str, error: TaskfanError, path: Path) -> XContentParse:
     """How `bool` passes on what was wrong inside of it: at the place where that was found."""
-    place = (error.line, error.column) if isinstance(error, ParsingFailed | XContentParse) else body.place(path)
+    if isinstance(error, _EmptyClause):
+        place = error.place
+    elif isinstance(error, ParsingFailed | XContentParse):
+        place = Place(error.line, error.column)
+    else:
+        place = body.place(path)
     return XContentParse(f"[bool] failed to parse field [{key}]", *place, cause=error)
 
 

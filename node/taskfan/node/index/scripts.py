@@ -52,6 +52,8 @@ class Script:
     source: str
     lang: str = "painless"
     params: Mapping[str, Any] = field(default_factory=dict)
+    # The name of a stored script, in place of a source. None is stored here.
+    stored_id: str | None = None
 
     def __str__(self) -> str:
         options, params = "{}", java_text(dict(self.params))
@@ -63,9 +65,12 @@ class Script:
         """Compile it.
 
         Raises:
+            ResourceNotFound: it names a stored script.
             IllegalArgument: the language is not one that runs here.
             ScriptFailed: a statement is none that is understood here.
         """
+        if self.stored_id is not None:
+            raise ResourceNotFound(f"unable to find script [{self.stored_id}] in cluster state")
         if self.lang != "painless":
             raise IllegalArgument(f"script_lang not supported [{self.lang}]")
         if len(self.source) > MAX_SCRIPT_LENGTH:
@@ -191,7 +196,6 @@ def parse_script(given: Any) -> Script:
 
     Raises:
         BodyUnreadable, IllegalArgument: it is neither.
-        ResourceNotFound: it names a stored script, and none is stored here.
     """
     if isinstance(given, str):
         return Script(given)
@@ -203,7 +207,7 @@ def parse_script(given: Any) -> Script:
     if not isinstance(given.get("params"), dict | None):
         raise BodyUnreadable("Value must be of type Map: [params]")
     if given.get("id") is not None:
-        raise ResourceNotFound(f"unable to find script [{given['id']}] in cluster state")
+        return Script("", stored_id=given["id"])
     if given.get("source") is None:
         raise BodyUnreadable("Expected one of [source] or [id] fields, but found none")
     return Script(given["source"], given.get("lang") or "painless", given.get("params") or {})

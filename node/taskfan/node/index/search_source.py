@@ -7,6 +7,7 @@ key, aggregations and highlighting among it.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -148,10 +149,11 @@ def parse_search(body: Body) -> SearchSource:
     for name, value in body.value.items():
         reader = _READERS.get(name)
         # Each key takes a value or an object, as OpenSearch's parser sorts them by the token that begins them.
-        if reader is None or (isinstance(value, list) and name not in ("sort", "_source", "stored_fields", "stats")):
+        listed = isinstance(value, list) and name not in ("sort", "_source", "stored_fields", "stats")
+        if reader is None or value is None or listed:
             raise body.parsing_failed(f"Unknown key for a {token_name(value)} in [{name}].", (name,))
         field, read = reader
-        if field and value is not None:
+        if field:
             fields[field] = read(body, (name,), value)
     return SearchSource(**fields)
 
@@ -187,6 +189,13 @@ def _read_track(body: Body, path: Path, value: Any) -> int | bool:
 
 
 def _read_source(body: Body, path: Path, value: Any) -> SourceFilter:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        expected = "[VALUE_BOOLEAN, VALUE_STRING, START_ARRAY, START_OBJECT]"
+        raise body.parsing_failed(f"Expected one of {expected} but found [{token_name(value)}]", path)
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if name not in ("includes", "include", "excludes", "exclude"):
+                raise body.parsing_failed(f"Unknown key for a {token_name(inner)} in [{name}].", (*path, name))
     return SourceFilter.parse(value)
 
 
@@ -214,7 +223,12 @@ def _read_cost(body: Body, path: Path, value: Any) -> int:
     return min(_read_count(body, (*path, "cost_per_shard_ms"), value.get("cost_per_shard_ms", 0)), 600_000)
 
 
-def _read_text(body: Body, path: Path, value: Any) -> str:
+def _read_time(body: Body, path: Path, value: Any) -> str:
+    if not re.fullmatch(r"-?\d+(nanos|micros|ms|s|m|h|d)|-1|0", str(value).strip().lower()):
+        raise IllegalArgument(
+            f"failed to parse setting [{path[-1]}] with value [{value}] as a time value: "
+            "unit is missing or unrecognized"
+        )
     return str(value)
 
 
@@ -234,7 +248,7 @@ _READERS: Mapping[str, _Reader] = {
     "seq_no_primary_term": ("seq_no_primary_term", _read_flag),
     "slice": ("slice", _read_slice),
     "terminate_after": ("terminate_after", _read_count),
-    "timeout": ("timeout", _read_text),
+    "timeout": ("timeout", _read_time),
     "stored_fields": ("stored_fields", _read_any),
     "taskfan": ("cost_per_shard_ms", _read_cost),
     # Read and forgotten: they change nothing that is shown here.

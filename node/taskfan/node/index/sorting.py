@@ -13,7 +13,7 @@ from typing import Any
 
 from taskfan.node.errors import IllegalArgument, TaskfanError
 from taskfan.node.index.errors import QueryShardFailed, ShardId
-from taskfan.node.index.field_values import WHOLE_NUMBERS, comparable, values_at
+from taskfan.node.index.field_values import WHOLE_NUMBERS, comparable, java_text, values_at
 from taskfan.node.index.mappings import FieldType, FieldTypes
 from taskfan.node.index.matching import Candidate
 from taskfan.node.index.x_content import Body, Path
@@ -53,15 +53,17 @@ def parse_sorts(body: Body, path: Path, given: Any) -> tuple[Sort, ...]:
     """
     items = given if isinstance(given, list) else [given]
     found: list[Sort] = []
-    for item in items:
-        if isinstance(item, str):
-            found.append(Sort(item, descending=item == "_score"))
-        elif isinstance(item, dict):
-            found += [_parse_sort(body, path, name, options) for name, options in item.items()]
-        else:
+    for number, item in enumerate(items):
+        at = (*path, number) if isinstance(given, list) else path
+        if isinstance(item, dict):
+            found += [_parse_sort(body, (*at, name), name, options) for name, options in item.items()]
+        elif isinstance(item, list) or item is None:
             raise IllegalArgument(
                 "malformed sort format, within the sort array, an object, or an actual string are allowed"
             )
+        else:
+            # A bare number is a name too.
+            found.append(Sort(java_text(item), descending=item == "_score"))
     return tuple(found)
 
 
@@ -70,13 +72,18 @@ def _parse_sort(body: Body, path: Path, name: str, options: Any) -> Sort:
     if isinstance(options, str):
         return Sort(name, _is_descending(options))
     if not isinstance(options, dict):
-        raise IllegalArgument("malformed sort format, either start array, start object, or an actual string")
+        raise body.x_content_parse("[field_sort] Expected START_OBJECT but was: END_OBJECT", path[:-1], "end")
     for option in options:
         if option not in ("order", "missing", "unmapped_type", "mode", "numeric_type", "format", "nested"):
-            raise body.x_content_parse(f"[field_sort] unknown field [{option}]", path)
+            raise body.x_content_parse(f"[field_sort] unknown field [{option}]", (*path, option), "key")
+    try:
+        descending = _is_descending(str(options.get("order", default)))
+    except IllegalArgument as error:
+        place = (*path, "order")
+        raise body.x_content_parse("[field_sort] failed to parse field [order]", place, cause=error) from None
     return Sort(
         name,
-        _is_descending(str(options.get("order", default))),
+        descending,
         options.get("missing", "_last"),
         options.get("unmapped_type"),
     )

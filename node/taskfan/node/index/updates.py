@@ -41,11 +41,14 @@ class UpdateBody:
 
     def faults(self) -> list[str]:
         """What makes this body invalid."""
+        found = []
         if self.doc is None and self.script is None:
-            return ["script or doc is missing"]
+            found.append("script or doc is missing")
         if self.doc is not None and self.script is not None:
-            return ["can't provide both script and doc"]
-        return ["doc must be specified if doc_as_upsert is enabled"] if self.doc_as_upsert and self.doc is None else []
+            found.append("can't provide both script and doc")
+        if self.doc_as_upsert and self.doc is None:
+            found.append("doc must be specified if doc_as_upsert is enabled")
+        return found
 
     def validate(self) -> None:
         """Raises `ValidationFailed` with all that is wrong."""
@@ -80,13 +83,21 @@ def _read_fields(body: Body) -> UpdateBody:
         doc=value.get("doc"),
         upsert=value.get("upsert"),
         script=scripts.parse_script(value["script"]) if "script" in value else None,
-        doc_as_upsert=bool(value.get("doc_as_upsert", False)),
-        scripted_upsert=bool(value.get("scripted_upsert", False)),
-        detect_noop=bool(value.get("detect_noop", True)),
+        doc_as_upsert=_flag(body, "doc_as_upsert", False),
+        scripted_upsert=_flag(body, "scripted_upsert", False),
+        detect_noop=_flag(body, "detect_noop", True),
         fetch_source=SourceFilter.parse(value["_source"]) if "_source" in value else None,
         if_seq_no=value.get("if_seq_no"),
         if_primary_term=value.get("if_primary_term"),
     )
+
+
+def _flag(body: Body, name: str, default: bool) -> bool:
+    given = body.value.get(name, default)
+    if given in (True, False, "true", "false"):
+        return given in (True, "true")
+    cause = IllegalArgument(f"Failed to parse value [{given}] as only [true] or [false] are allowed.")
+    raise body.x_content_parse(f"[UpdateRequest] failed to parse field [{name}]", (name,), cause=cause)
 
 
 @dataclass(frozen=True, slots=True)
