@@ -213,6 +213,16 @@ def test_a_mapping_that_cannot_be_is_refused(given: dict[str, Any], reason: str)
     }
 
 
+def test_an_object_that_is_not_enabled_is_shown_and_never_looked_at() -> None:
+    checked = checked_mapping(
+        {"properties": {"o": {"type": "object", "enabled": False}, "p": {"properties": {"a": LONG}}}}
+    )
+
+    assert checked["properties"] == {"o": {"type": "object", "enabled": False}, "p": {"properties": {"a": LONG}}}
+    assert mapping_update(checked, {"o": {"any": [{"thing": 1}]}}, "1") is None
+    assert FieldTypes(checked).get("o") is None
+
+
 def test_a_field_keeps_its_type() -> None:
     with pytest.raises(IllegalArgument) as caught:
         merged({"properties": {"a": {"type": "keyword"}}}, {"properties": {"a": LONG}})

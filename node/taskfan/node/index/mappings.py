@@ -73,7 +73,7 @@ class FieldTypes:
 def _fields_of(properties: Mapping[str, Any], parents: tuple[str, ...]) -> Iterator[FieldType]:
     for name, field in properties.items():
         path = (*parents, name)
-        if "properties" in field or field.get("type") in ("object", "nested"):
+        if "properties" in field or field.get("type") in (None, "object", "nested"):
             yield from _fields_of(field.get("properties", {}), path)
             continue
         full_name = ".".join(path)
@@ -120,7 +120,10 @@ def _checked_field(name: str, field: Any) -> dict[str, Any]:
         shown = {key: _java_text(value) if key == "dynamic" else value for key, value in field.items()}
         if "properties" in field:
             shown["properties"] = _checked_properties(field["properties"])
-        return {key: value for key, value in shown.items() if (key, value) != ("type", "object")}
+        if shown.get("properties"):
+            return {key: value for key, value in shown.items() if (key, value) != ("type", "object")}
+        # An object without fields must say that it is one.
+        return {"type": "object", **shown}
     if "type" not in field:
         raise MapperParsing(f"No type specified for field [{name}]")
     if field["type"] not in FIELD_TYPES:
@@ -255,7 +258,8 @@ class _DocumentParser:
         if "properties" not in field and field.get("type") not in (None, "object", "nested"):
             check_value(".".join(path), field["type"], value, self.document_id)
             return None
-        if value is None:
+        if value is None or field.get("enabled") in (False, "false"):
+            # What is not enabled is kept, and never looked at.
             return None
         if not isinstance(value, dict):
             raise MapperParsing(
