@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from taskfan.cluster import Cluster
 from taskfan.cluster.cli import cli
 from taskfan.cluster.ports import bind
 from tests.cluster.processes import processes_of, wait_until
@@ -115,6 +116,22 @@ def test_work_is_started_shown_as_a_tree_and_cancelled(started: dict[str, Any]) 
     assert cancelled.exit_code == 0
     assert task_id in cancelled.output.splitlines()
     assert listed["tasks"][task_id]["cancelled"] is True
+
+
+def test_a_script_can_use_what_up_started_and_leave_it_running(started: dict[str, Any]) -> None:
+    with Cluster.attach(NAME) as cluster:
+        assert [node.url for node in cluster.nodes] == [node["url"] for node in started["nodes"]]
+        assert len(cluster.list_tasks()["nodes"]) == 3
+    assert run("status", "--name", NAME).exit_code == 0
+
+
+def test_the_line_to_paste_tells_the_other_commands_whom_to_ask(
+    started: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENSEARCH_URL", started["url"])
+    assert started["nodes"][0]["id"] in run("tasks").output
+    # A name that was said counts more.
+    assert run("tasks", "--name", "nobody").exit_code == 1
 
 
 def test_what_cannot_be_cancelled_exits_1(started: dict[str, Any]) -> None:

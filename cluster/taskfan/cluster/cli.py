@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 NAME = click.option("--name", default="taskfan", show_default=True, help="Name of the cluster.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+_AS_PROGRAM = object()
 
 
 class _Group(click.Group):
@@ -91,10 +95,18 @@ def up(name: str, foreground: bool, as_json: bool, **options: Any) -> None:
         with contextlib.suppress(BrokenPipeError):
             _print_up(cluster.status(), time.monotonic() - began_s, as_json)
         if not foreground:
+            _end_interrupts()
             cluster.release()
         else:
             click.echo("Ctrl-C stops it.", err=True)
             cluster.wait_for_end()
+
+
+def _end_interrupts() -> None:
+    """From here on a Ctrl-C is too late: it must not make a start that succeeded look like one that failed."""
+    # Not in a program that only uses the commands.
+    if click.get_current_context().find_root().obj is _AS_PROGRAM:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _given(parameter: str) -> Any:
@@ -217,7 +229,7 @@ _add_verb("resume", "running", "Let paused nodes go on.")
 
 def main() -> None:
     """Entry point of the command."""
-    cli(prog_name="taskfan")
+    cli(prog_name="taskfan", obj=_AS_PROGRAM)
 
 
 if __name__ == "__main__":

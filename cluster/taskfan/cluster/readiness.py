@@ -42,7 +42,7 @@ async def get(host: str, port: int, path: str) -> bytes:
     except OSError as error:
         raise NotReady(f"no connection to {host}:{port}: {error.strerror}") from None
     try:
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         head = await reader.readuntil(b"\r\n\r\n")
         body = await reader.read()
     except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
