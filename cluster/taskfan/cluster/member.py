@@ -18,6 +18,7 @@ from typing import TextIO
 from taskfan.cluster.async_channel import Channel
 from taskfan.cluster.channel import ChannelClosed
 from taskfan.cluster.fork_server import BLOCKED_SIGNALS
+from taskfan.cluster.fault_messages import MOST_HITS_TOLD, AskHits, FaultsSet, HitsTold, SetFaults
 from taskfan.cluster.grpc_services import services_of
 from taskfan.cluster.machine import LocalMachine
 from taskfan.cluster.messages import Applied, Bound, CannotStart, MemberSpec, Publish
@@ -27,6 +28,7 @@ from taskfan.coordinator.rest.server import RestServer
 from taskfan.node.actions import ACTIONS as NODE_ACTIONS
 from taskfan.node.clock import Clock, SystemClock
 from taskfan.node.cluster_state import ClusterState
+from taskfan.node.faults.faulty_transport import FaultyTransport
 from taskfan.node.grpc_transport import GrpcTransport
 from taskfan.node.memory_transport import MemoryTransport
 from taskfan.node.node import Node
@@ -65,6 +67,9 @@ def log_to(stream: TextIO) -> None:
     handler.setFormatter(log_form)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 
+
+ACTIONS = (*NODE_ACTIONS, *COORDINATING_ACTIONS)
+_ACTIONS_BY_NAME = {action.name: action for action in ACTIONS}
 
 # Gives the transport of a member, bound, and its port.
 MakeTransport = Callable[[MemberSpec, Clock], tuple[GrpcTransport | MemoryTransport, int]]
@@ -138,6 +143,7 @@ class Member:
             channel.send(CannotStart(str(error), self.spec.transport_port))
             await channel.close()
             return 1
+        self.faults = FaultyTransport(self.transport, _ACTIONS_BY_NAME)
         channel.send(Bound(port))
         follower = asyncio.ensure_future(self._follow(channel))
         stopper = asyncio.ensure_future(self._stopping.wait())
@@ -151,26 +157,35 @@ class Member:
         return 0
 
     async def _follow(self, channel: Channel) -> None:
-        """Serve from the first cluster state on, and take over each that follows; returns when nobody sends more."""
+        """Serve from the first cluster state on, do what is said; returns when nobody says more."""
         with contextlib.suppress(ChannelClosed):
             while True:
-                state = (await channel.receive(Publish)).state
-                if self._node is None:
-                    await self._serve(state)
-                else:
-                    self._node.apply_cluster_state(state)
-                channel.send(Applied(state.version))
+                match await channel.receive(Publish | SetFaults | AskHits):
+                    case Publish(state):
+                        if self._node is None:
+                            await self._serve(state)
+                        else:
+                            self._node.apply_cluster_state(state)
+                        channel.send(Applied(state.version))
+                    case SetFaults(version, rules):
+                        self.faults.set_rules(rules)
+                        channel.send(FaultsSet(version))
+                    case AskHits(number, fault):
+                        states = [state for state in self.faults.states() if state.numbered.fault == fault]
+                        hits = [hit for state in states for hit in state.hits][:MOST_HITS_TOLD]
+                        channel.send(HitsTold(number, fault, sum(state.hit_count for state in states), hits))
 
     async def _serve(self, state: ClusterState) -> None:
         local = state.get(self.spec.node_id)
         assert local is not None, "a member is part of each state it is sent"
-        self._node = node = Node(local, state, self.clock, self.transport, LocalMachine(self.spec.node))
-        for action in (*NODE_ACTIONS, *COORDINATING_ACTIONS):
+        self.faults.introduce(local)
+        self._node = node = Node(local, state, self.clock, self.faults, LocalMachine(self.spec.node))
+        for action in ACTIONS:
             node.add_action(action)
         services = await services_of(node)
         if isinstance(self.transport, GrpcTransport):
             self.transport.add_service(services)
-        await self.transport.start(node)
+        await self.faults.start(node)
         self._rest = RestServer(node, self._http_settings())
         await self._rest.start(self._http)
         # What was made by now lives as long as the process.
@@ -191,7 +206,7 @@ class Member:
             async with asyncio.timeout(GRACE_S):
                 if self._rest is not None:
                     await self._rest.close()
-                await self.transport.close()
+                await self.faults.close()
                 await self.clock.close()
 
 

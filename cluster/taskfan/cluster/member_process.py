@@ -16,6 +16,7 @@ from taskfan.cluster.async_channel import Channel
 from taskfan.cluster.channel import ChannelClosed
 from taskfan.cluster.config import NodeConfig
 from taskfan.cluster.errors import ClusterError
+from taskfan.cluster.fault_messages import FaultsSet, HitsTold
 from taskfan.cluster.fork_server import ForkServer
 from taskfan.cluster.messages import (
     Applied,
@@ -51,6 +52,9 @@ class MemberProcess:
         self.pid = 0
         self.reason = ""
         self.applied_version = 0
+        self.faults_version = 0
+        # What each of its processes, by number, told last of each fault.
+        self.hits: dict[tuple[str, int], HitsTold] = {}
         self.log = str(directory.log_of(config.name))
         self._directory = directory
         self.ephemeral_id = ""
@@ -131,6 +135,7 @@ class MemberProcess:
         ours, theirs = socket.socketpair()
         self.number, self._phase, self.pid, self.reason = number, "starting", 0, ""
         self.applied_version, self._is_bound, self._refusal = 0, False, None
+        self.faults_version = 0
         self.ephemeral_id = node_id_from_bytes(os.urandom(16))
         try:
             fork_server.fork(Fork(number, self.config.name, self.log), theirs, self._http)
@@ -152,11 +157,15 @@ class MemberProcess:
     async def _read(self, channel: Channel) -> None:
         with contextlib.suppress(ChannelClosed):
             while True:
-                match await channel.receive(Bound | Applied | CannotStart):
+                match await channel.receive(Bound | Applied | CannotStart | FaultsSet | HitsTold):
                     case Bound(port):
                         self.record.transport_port, self._is_bound = port, True
                     case Applied(version):
                         self.applied_version = version
+                    case FaultsSet(version):
+                        self.faults_version = version
+                    case HitsTold() as told:
+                        self.hits[told.fault, self.number] = told
                     case CannotStart() as refusal:
                         self._refusal = refusal
                 await self._tell()

@@ -42,6 +42,8 @@ class RunningCluster:
         self.config = config
         self.directory = directory
         self.started_in_s = 0.0
+        # What tells a member the fault rules; nothing while there are none.
+        self.faults_line = b""
         # Set when the fork server is gone, and with it all members.
         self.lost = asyncio.Event()
         self._fork_server = fork_server
@@ -234,6 +236,9 @@ class RunningCluster:
             number = next(self._numbers)
             self._by_number[number] = member
             await member.start(number, self._fork_server, self.config.name)
+            if self.faults_line:
+                # Before its first cluster state, so that no message of its gets by.
+                member.send_line(self.faults_line)
         await all_of(member.bound() for member in members)
         on_progress(Progress("bound"))
         joined = [member.discovery_node() for member in members]
