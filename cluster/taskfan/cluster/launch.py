@@ -9,11 +9,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 from taskfan.cluster.channel import BlockingChannel, ChannelClosed
 from taskfan.cluster.config import ClusterConfig
 from taskfan.cluster.errors import LAST_LINES, ClusterError
-from taskfan.cluster.messages import ClusterStatus, Command, Launch, Problem, Progress, Release, Verb
+from taskfan.cluster.messages import (
+    ClusterStatus,
+    Command,
+    FaultCommand,
+    FaultReport,
+    FaultReports,
+    Launch,
+    Problem,
+    Progress,
+    Release,
+    Verb,
+)
 from taskfan.cluster.state_directory import StateDirectory, running_clusters
 
 # Beyond the supervisor's own limits, which come with a reason.
@@ -198,17 +210,25 @@ class Control:
 
     def ask(self, verb: Verb, node: str = "", *, timeout_s: float = COMMAND_TIMEOUT_S) -> ClusterStatus:
         """Have something done, and return how the cluster then is. Raises ClusterError."""
+        status: ClusterStatus = self._tell(Command(verb, node), ClusterStatus | Problem, timeout_s)
+        return status
+
+    def ask_faults(self, command: FaultCommand, *, timeout_s: float = COMMAND_TIMEOUT_S) -> list[FaultReport]:
+        """Have something done about faults. Raises ClusterError; one that was refused has exit status 2."""
+        answer: FaultReports = self._tell(command, FaultReports | Problem, timeout_s)
+        return answer.reports
+
+    def _tell(self, command: Command | FaultCommand, type: Any, timeout_s: float) -> Any:
         try:
-            self._channel.send(Command(verb, node))
-            answer = self._channel.receive(ClusterStatus | Problem, timeout_s=timeout_s)
+            self._channel.send(command)
+            answer = self._channel.receive(type, timeout_s=timeout_s)
         except ChannelClosed:
             raise ClusterError("The supervisor ended: start the cluster anew with `taskfan up`.") from None
         except TimeoutError:
-            raise ClusterError(f"The supervisor gave no answer to [{verb}] within {timeout_s:g} s.") from None
+            raise ClusterError(f"The supervisor gave no answer to [{command.verb}] within {timeout_s:g} s.") from None
         if isinstance(answer, Problem):
             raise error_of(answer)
-        status: ClusterStatus = answer
-        return status
+        return answer
 
     def down(self) -> None:
         """End the cluster; returns when it is gone. Raises ClusterError."""
@@ -229,4 +249,6 @@ class Control:
 
 def error_of(problem: Problem) -> ClusterError:
     """The error that travelled as this message."""
-    return ClusterError(problem.message, log=problem.log, last_lines=problem.last_lines)
+    error = ClusterError(problem.message, log=problem.log, last_lines=problem.last_lines)
+    error.exit_status = problem.exit_status
+    return error

@@ -17,8 +17,8 @@ from typing import TextIO
 
 from taskfan.cluster.async_channel import Channel
 from taskfan.cluster.channel import ChannelClosed
-from taskfan.cluster.fork_server import BLOCKED_SIGNALS
 from taskfan.cluster.fault_messages import MOST_HITS_TOLD, AskHits, FaultsSet, HitsTold, SetFaults
+from taskfan.cluster.fork_server import BLOCKED_SIGNALS
 from taskfan.cluster.grpc_services import services_of
 from taskfan.cluster.machine import LocalMachine
 from taskfan.cluster.messages import Applied, Bound, CannotStart, MemberSpec, Publish

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -92,6 +92,50 @@ class ClusterStatus(msgspec.Struct, tag="status"):
     nodes: list[NodeStatus]
     # Seconds from the start of the supervisor until the cluster was ready.
     started_in_s: float = 0.0
+
+
+FaultVerb = Literal["add", "shape", "change", "remove", "reset", "heal", "list", "hits"]
+
+
+class FaultCommand(msgspec.Struct, tag="fault"):
+    """An order about faults; answered by FaultReports or a Problem. Which fields count depends on the verb."""
+
+    verb: FaultVerb
+    # Id of a fault: change, remove, hits.
+    fault: str = ""
+    # What people call it: add, shape.
+    name: str = ""
+    # As people write them, checked by the supervisor: add.
+    rules: list[dict[str, Any]] = []
+    # The fields that change, or the arguments of a shape.
+    values: dict[str, Any] = {}
+    shape: str = ""
+    # What happens to the links of a shape.
+    link: dict[str, Any] = {}
+    version: int = PROTOCOL_VERSION
+
+
+class FaultInfo(msgspec.Struct):
+    """A fault that is set."""
+
+    id: str
+    name: str
+    rules: list[dict[str, Any]]
+    set_at_ms: int
+
+
+class FaultReport(msgspec.Struct):
+    """A fault and what it did: how many messages and links it spoiled, and the first of them in the order of time."""
+
+    fault: FaultInfo
+    hit_count: int = 0
+    hits: list[dict[str, Any]] = []
+
+
+class FaultReports(msgspec.Struct, tag="fault_reports"):
+    """The answer to a FaultCommand: the faults it was about."""
+
+    reports: list[FaultReport]
 
 
 # ---------------------------------------------------------------------- supervisor and fork server

@@ -26,7 +26,18 @@ from taskfan.cluster.async_channel import Channel
 from taskfan.cluster.channel import MAX_LINE_BYTES, BlockingChannel, ChannelClosed
 from taskfan.cluster.errors import ClusterError
 from taskfan.cluster.fork_server import CAN_FORK, ForkServer, start_fork_server
-from taskfan.cluster.messages import PROTOCOL_VERSION, ClusterStatus, Command, Launch, Problem, Progress, Release
+from taskfan.cluster.messages import (
+    PROTOCOL_VERSION,
+    ClusterStatus,
+    Command,
+    FaultCommand,
+    FaultReports,
+    Launch,
+    Problem,
+    Progress,
+    Release,
+)
+from taskfan.cluster.orders import Orders
 from taskfan.cluster.running_cluster import RunningCluster
 from taskfan.cluster.state_directory import RunRecord, StateDirectory
 
@@ -116,6 +127,7 @@ class _Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._stopping.set)
         self._cluster = RunningCluster(self._launch.config, self._directory, fork_server)
+        self._orders = Orders(self._cluster)
         self._owner = await Channel.open(owner)
         work = [
             asyncio.create_task(part) for part in (self._start(began_s), self._watch_owner(), self._watch_fork_server())
@@ -173,7 +185,7 @@ class _Supervisor:
         with contextlib.suppress(ChannelClosed, asyncio.CancelledError):
             while True:
                 # Whoever connects may also wait: there are few, all of this user.
-                command = await channel.receive(Command)
+                command = await channel.receive(Command | FaultCommand)
                 if command.verb == "down":
                     # Answered by the end of the connection, when all is gone.
                     self._waiting_for_end.append(channel)
@@ -182,35 +194,18 @@ class _Supervisor:
                 channel.send(await self._answer(command))
         await channel.close()
 
-    async def _answer(self, command: Command) -> ClusterStatus | Problem:
+    async def _answer(self, command: Command | FaultCommand) -> ClusterStatus | FaultReports | Problem:
         try:
             if command.version != PROTOCOL_VERSION:
                 raise ClusterError("The cluster was started by another version of taskfan: stop it with that one.")
-            await self._carry_out(command)
+            if isinstance(command, FaultCommand):
+                return await self._orders.carry_out_fault(command)
+            return await self._orders.carry_out(command)
         except ClusterError as error:
             return _problem(error)
         except Exception as error:
             traceback.print_exc()
             return _problem(ClusterError(f"A bug in the supervisor: {type(error).__name__}: {error}."))
-        return self._cluster.status()
-
-    async def _carry_out(self, command: Command) -> None:
-        cluster = self._cluster
-        match command.verb:
-            case "status":
-                return
-            case "ready":
-                await cluster.check_ready()
-            case verb:
-                verbs = {
-                    "start": cluster.start_node,
-                    "stop": cluster.stop_node,
-                    "restart": cluster.restart_node,
-                    "kill": cluster.kill_node,
-                    "pause": cluster.pause_node,
-                    "resume": cluster.resume_node,
-                }
-                await verbs[verb](cluster.find(command.node))
 
 
 @contextlib.contextmanager
