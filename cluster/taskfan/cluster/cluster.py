@@ -6,15 +6,26 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from taskfan.cluster.config import ClusterConfig, Options, cluster_config, read_config_file
 from taskfan.cluster.errors import ClusterError
 from taskfan.cluster.launch import PATIENCE_S, Control, Launched
 from taskfan.cluster.leaks import Footprint
-from taskfan.cluster.messages import ClusterStatus, NodeState, NodeStatus, Progress, Verb
+from taskfan.cluster.messages import (
+    ClusterStatus,
+    FaultCommand,
+    FaultReport,
+    NodeState,
+    NodeStatus,
+    Progress,
+    Verb,
+)
 from taskfan.cluster.rest_client import ask
 from taskfan.cluster.state_directory import StateDirectory, last_lines
+
+if TYPE_CHECKING:
+    from taskfan.cluster.faults import Faults
 
 # What this process started and did not stop; the pytest plugin looks here for what a test forgot.
 live_clusters: dict[str, Cluster] = {}
@@ -149,6 +160,7 @@ class Cluster:
         self._control: Control | None = None
         self._last: ClusterStatus | None = None
         self._nodes: list[ClusterNode] = []
+        self._faults: Faults | None = None
         self._lock = threading.Lock()
 
     @classmethod
@@ -313,6 +325,23 @@ class Cluster:
             status = self._control.ask(verb, node)
             self._take(status)
         return status
+
+    @property
+    def faults(self) -> Faults:
+        """Lost messages, broken links, paused nodes and other faults, on purpose."""
+        if self._faults is None:
+            # Imported when it is needed: most clusters see no fault.
+            from taskfan.cluster.faults import Faults
+
+            self._faults = Faults(self)
+        return self._faults
+
+    def ask_faults(self, command: FaultCommand) -> list[FaultReport]:
+        """Have the supervisor do something about faults; `faults` is the usual way."""
+        with self._lock:
+            if self._control is None:
+                raise ClusterError("This cluster does not run.")
+            return self._control.ask_faults(command)
 
     # ------------------------------------------------------------------ what it does
 
