@@ -63,6 +63,11 @@ def parse(data: bytes) -> pb.Frame:
     return frame
 
 
+def lamport_time_of(data: bytes) -> int:
+    """When its sender sent this frame. Raises MalformedFrame."""
+    return parse(data).lamport_time
+
+
 def request_frame(lamport_time: int, request_id: int, request: Request) -> bytes:
     """A request, on its way."""
     frame = pb.Frame(lamport_time=lamport_time)

@@ -14,6 +14,7 @@ import grpc.aio
 from taskfan.node.clock import Clock
 from taskfan.node.cluster_state import DiscoveryNode
 from taskfan.node.frames import Identity
+from taskfan.node.journal import NO_JOURNAL, Journal
 from taskfan.node.lamport import LamportClock
 from taskfan.node.link_transport import FrameStream, LinkTransport, StreamBroken
 from taskfan.node.transport import TransportSettings
@@ -60,10 +61,10 @@ class GrpcTransport(LinkTransport):
         clock: Clock,
         settings: TransportSettings | None = None,
         lamport: LamportClock | None = None,
+        journal: Journal = NO_JOURNAL,
     ) -> None:
-        super().__init__(
-            Identity(cluster_name, local_id, incarnation_id), clock, settings or TransportSettings(), lamport
-        )
+        identity = Identity(cluster_name, local_id, incarnation_id)
+        super().__init__(identity, clock, settings or TransportSettings(), lamport, journal)
         self._server: grpc.aio.Server | None = None
 
     def bind(self, host: str, port: int) -> int:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from taskfan.node import frames
+from taskfan.node import frames, link_journal
 from taskfan.node.clock import Clock, TimerHandle
 from taskfan.node.cluster_state import DiscoveryNode
 from taskfan.node.errors import (
@@ -20,6 +20,7 @@ from taskfan.node.errors import (
 )
 from taskfan.node.frame_queue import FrameQueue
 from taskfan.node.frames import Identity, MalformedFrame
+from taskfan.node.journal import NO_JOURNAL, Journal
 from taskfan.node.lamport import LamportClock
 from taskfan.node.link_checks import LinkChecks, Verdict
 from taskfan.node.transport import Receiver, Request, TransportSettings
@@ -36,19 +37,25 @@ class LinkContext:
     clock: Clock
     settings: TransportSettings
     lamport: LamportClock
+    journal: Journal = NO_JOURNAL
 
 
 class LinkEnd:
     """What both ends share: frames in and out, checks, and closing. Knows nothing of what carries the frames.
 
     Whoever carries them calls `receive` with what comes in, writes what `queue.take` gives (`frame_put` is called
-    when there is more), and lets go once `ended` is set.
+    when there is more), and lets go once `ended` is set. `number` is the Lamport time of the handshake that opened
+    it, which tells it from the other links of that incarnation.
     """
 
-    def __init__(self, context: LinkContext, node_id: str, check_interval_s: float) -> None:
+    is_incoming: bool
+
+    def __init__(self, context: LinkContext, node_id: str, number: int, check_interval_s: float) -> None:
         settings = context.settings
         self.context = context
         self.node_id = node_id
+        self.number = number
+        self.is_open = False
         # Known once the handshake is done.
         self.incarnation_id = ""
         self.is_closed = False
@@ -65,6 +72,9 @@ class LinkEnd:
 
     def watch(self) -> None:
         """Begin to check the other side; the link is open."""
+        self.is_open = True
+        if self.context.journal.is_on:
+            link_journal.link_opened(self)
         self._look_timer = self.context.clock.call_later(self._checks.interval_s, self._look)
 
     def receive(self, data: bytes) -> None:
@@ -92,6 +102,8 @@ class LinkEnd:
         _log.log(level, "%s: link %s closed: %s", self.context.local, self, reason)
         if self._look_timer is not None:
             self._look_timer.cancel()
+        if self.context.journal.is_on:
+            link_journal.link_closed(self, reason)
         self.queue.clear()
         if not self.ended.done():
             self.ended.set_result(None)
@@ -160,8 +172,10 @@ class SendingEnd(LinkEnd):
     Requests may be put before it is open; they wait in the queue.
     """
 
+    is_incoming = False
+
     def __init__(self, context: LinkContext, to: DiscoveryNode) -> None:
-        super().__init__(context, to.id, context.settings.check_interval_s)
+        super().__init__(context, to.id, context.lamport.tick(), context.settings.check_interval_s)
         self.to = to
         self._waiting: dict[int, _Waiting] = {}
         # Why it could not be opened; None once it is open.
@@ -181,16 +195,27 @@ class SendingEnd(LinkEnd):
 
     def write(self, request_id: int, request: Request) -> None:
         """The first half of `put`: let the request go out. Raises Rejected."""
-        frame = frames.request_frame(self.context.lamport.tick(), request_id, request)
+        lamport_time = self.context.lamport.tick()
+        frame = frames.request_frame(lamport_time, request_id, request)
         urgent = frames.is_urgent(request.action)
-        if len(frame) > self.context.settings.max_message_bytes:
-            raise _too_large(request.action, "request", len(frame))
-        if not self.queue.has_room(len(frame), urgent=urgent):
-            raise Rejected(
-                f"rejected execution of [{request.action}]: [{self.queue.waiting_bytes}] bytes wait to be sent"
-                f" to [{self.to.name}][{self.to.transport_address}]"
-            )
+        refusal = self._refusal(request.action, len(frame), urgent)
+        if refusal is not None:
+            if self.context.journal.is_on:
+                link_journal.request_refused(self, request_id, request, refusal)
+            raise refusal
+        if self.context.journal.is_on:
+            link_journal.request_sent(self, request_id, request, len(frame), lamport_time)
         self._put(frame, urgent=urgent)
+
+    def _refusal(self, action: str, size_bytes: int, urgent: bool) -> Rejected | None:
+        if size_bytes > self.context.settings.max_message_bytes:
+            return _too_large(action, "request", size_bytes)
+        if self.queue.has_room(size_bytes, urgent=urgent):
+            return None
+        return Rejected(
+            f"rejected execution of [{action}]: [{self.queue.waiting_bytes}] bytes wait to be sent"
+            f" to [{self.to.name}][{self.to.transport_address}]"
+        )
 
     def expect(
         self, request_id: int, action: str, divert: Callable[[Answer], None] | None = None
@@ -215,6 +240,8 @@ class SendingEnd(LinkEnd):
         if (waiting := self._waiting.pop(request_id, None)) is not None:
             timeout_ms = max(0, round(timeout_s * 1000))
             node, action = self.to, waiting.action
+            if self.context.journal.is_on:
+                link_journal.request_timed_out(self, request_id, action, timeout_ms)
             _fail(waiting, ReceiveTimeout(node.name, node.transport_address, action, request_id, timeout_ms))
 
     def forget(self, request_id: int) -> None:
@@ -237,9 +264,16 @@ class SendingEnd(LinkEnd):
     def _answered(self, request_id: int, answer: Answer) -> None:
         waiting = self._waiting.get(request_id)
         if waiting is None or waiting.divert is None:
-            self.answer(request_id, answer)
+            self.deliver(request_id, answer)
         else:
             waiting.divert(answer)
+
+    def deliver(self, request_id: int, answer: Answer) -> None:
+        """A reply that came is here now: give it to who waits for it."""
+        if self.context.journal.is_on:
+            waiting = self._waiting.get(request_id)
+            link_journal.reply_received(self, request_id, None if waiting is None else waiting.action, answer)
+        self.answer(request_id, answer)
 
     def _closed(self) -> None:
         node, (unanswered, self._waiting) = self.to, (self._waiting, {})
@@ -253,9 +287,11 @@ class SendingEnd(LinkEnd):
 class ReceivingEnd(LinkEnd):
     """The end that was opened by another node: its requests come in and run, the answers go out. An `InboundLink`."""
 
-    def __init__(self, context: LinkContext, opener: Identity, receiver: Receiver) -> None:
+    is_incoming = True
+
+    def __init__(self, context: LinkContext, opener: Identity, number: int, receiver: Receiver) -> None:
         # Twice the opener's interval: normally its checks are heard, and none is needed the other way.
-        super().__init__(context, opener.node_id, 2 * context.settings.check_interval_s)
+        super().__init__(context, opener.node_id, number, 2 * context.settings.check_interval_s)
         self.incarnation_id = opener.incarnation_id
         self._receiver = receiver
         self._running = 0
@@ -283,10 +319,12 @@ class ReceivingEnd(LinkEnd):
             super()._take(frame)
             return
         request_id, request = frame.request.request_id, frames.request_of(frame.request)
+        if self.context.journal.is_on:
+            link_journal.request_received(self, request_id, request)
         limit = self.context.settings.max_inbound_requests
         if self._running >= limit:
             full = Rejected(f"rejected execution of [{request.action}]: [{limit}] requests of this link run already")
-            self._put_small(frames.failure_frame(self.context.lamport.tick(), request_id, full))
+            self._put_small(self._failure_frame(request_id, request, full))
             return
         self._running += 1
         self.context.clock.spawn(self._run(request_id, request), f"answer [{request.action}] {self}")
@@ -296,7 +334,9 @@ class ReceivingEnd(LinkEnd):
             await self._reply(await self._answer(request_id, request), frames.is_urgent(request.action))
         except asyncio.CancelledError:
             # Whoever asked must not wait for ever because this side stops the work.
-            self._put_failure(request_id, TaskfanError(f"[{request.action}] was stopped"))
+            if not self.is_closed:
+                stopped = TaskfanError(f"[{request.action}] was stopped")
+                self._put_small(self._failure_frame(request_id, request, stopped))
             raise
         finally:
             self._running -= 1
@@ -304,19 +344,28 @@ class ReceivingEnd(LinkEnd):
     async def _answer(self, request_id: int, request: Request) -> bytes:
         """Run a request. Gives the frame that answers it."""
         # No error is kept in a local: it knows this frame, and the two would hold the task until the next gc.
-        lamport = self.context.lamport
         try:
             payload = await self._receiver.receive(request, self)
-            frame = frames.reply_frame(lamport.tick(), request_id, payload)
-            if len(frame) <= self.context.settings.max_message_bytes:
-                return frame
-            raise _too_large(request.action, "reply", len(frame))
+            lamport_time = self.context.lamport.tick()
+            frame = frames.reply_frame(lamport_time, request_id, payload)
+            if len(frame) > self.context.settings.max_message_bytes:
+                raise _too_large(request.action, "reply", len(frame))
+            if self.context.journal.is_on:
+                link_journal.reply_sent(self, request_id, request.action, "", len(frame), lamport_time)
+            return frame
         except TaskfanError as error:
-            return frames.failure_frame(lamport.tick(), request_id, error)
+            return self._failure_frame(request_id, request, error)
         except Exception as bug:
             _log.exception("%s: [%s] %s failed", self.context.local, request.action, self)
-            told = TaskfanError(f"{type(bug).__name__}: {bug}")
-            return frames.failure_frame(lamport.tick(), request_id, told)
+            return self._failure_frame(request_id, request, TaskfanError(f"{type(bug).__name__}: {bug}"))
+
+    def _failure_frame(self, request_id: int, request: Request, error: TaskfanError) -> bytes:
+        """The frame of an answer that is a failure."""
+        lamport_time = self.context.lamport.tick()
+        frame = frames.failure_frame(lamport_time, request_id, error)
+        if self.context.journal.is_on:
+            link_journal.reply_sent(self, request_id, request.action, error.kind, len(frame), lamport_time)
+        return frame
 
     async def _reply(self, frame: bytes, urgent: bool) -> None:
         """Put an answer, and wait until there is room for it. Dropped when the link has closed."""
@@ -328,10 +377,6 @@ class ReceivingEnd(LinkEnd):
         room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.queue.put_when_room(frame, lambda: None if room.done() else room.set_result(None))
         await room
-
-    def _put_failure(self, request_id: int, error: TaskfanError) -> None:
-        if not self.is_closed:
-            self._put_small(frames.failure_frame(self.context.lamport.tick(), request_id, error))
 
     def _closed(self) -> None:
         callbacks, self._callbacks = self._callbacks, {}

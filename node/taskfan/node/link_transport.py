@@ -14,6 +14,7 @@ from taskfan.node.clock import Clock
 from taskfan.node.cluster_state import DiscoveryNode
 from taskfan.node.errors import NodeNotConnected, TransportError
 from taskfan.node.frames import HandshakeRefused, Identity, MalformedFrame
+from taskfan.node.journal import NO_JOURNAL, Journal
 from taskfan.node.lamport import LamportClock
 from taskfan.node.link import LinkContext, LinkEnd, ReceivingEnd, SendingEnd
 from taskfan.node.transport import Receiver, Request, TransportSettings
@@ -54,11 +55,17 @@ class LinkTransport:
     """A `Transport` over streams of frames. Subclasses open streams, and hand those that come in to `serve`."""
 
     def __init__(
-        self, local: Identity, clock: Clock, settings: TransportSettings, lamport: LamportClock | None = None
+        self,
+        local: Identity,
+        clock: Clock,
+        settings: TransportSettings,
+        lamport: LamportClock | None = None,
+        journal: Journal = NO_JOURNAL,
     ) -> None:
         self.local, self.clock, self.settings = local, clock, settings
         self.lamport = lamport or LamportClock()
-        self._context = LinkContext(local, clock, settings, self.lamport)
+        self.journal = journal
+        self._context = LinkContext(local, clock, settings, self.lamport, journal)
         self._receiver: Receiver | None = None
         self._is_closed = False
         # One counter for all links: request ids tell requests of a node apart in logs, as in OpenSearch.
@@ -85,7 +92,7 @@ class LinkTransport:
     async def send_by(self, put: Put, to: DiscoveryNode, request: Request, timeout_s: float | None) -> bytes:
         """The same, with another way than a link's own to put a request on it."""
         link = self._link_to(to)
-        request_id = next(self._request_ids)
+        request_id = self.new_request_id()
         answer = put(link, request_id, request)
         timer = None
         if timeout_s is not None and timeout_s > 0:
@@ -100,6 +107,10 @@ class LinkTransport:
                 timer.cancel()
             # It holds the error, which holds this frame: without this both would wait for the next gc.
             del answer
+
+    def new_request_id(self) -> int:
+        """A number that no other request from here has."""
+        return next(self._request_ids)
 
     def disconnect(self, node_id: str) -> None:
         """Close the link to a node, as when it left the cluster state."""
@@ -209,11 +220,12 @@ class LinkTransport:
                 await stream.close()
 
     async def _greet(self, stream: FrameStream, link: SendingEnd) -> Identity:
-        await stream.write(frames.handshake_frame(self.lamport.tick(), self.local, link.node_id))
+        await stream.write(frames.handshake_frame(link.number, self.local, link.node_id))
         answer = await stream.read()
         if answer is None:
             raise StreamBroken("ended before the handshake")
         remote = frames.answered_by(answer, self.local, link.node_id)
+        self.lamport.observe(frames.lamport_time_of(answer))
         link.incarnation_id = remote.incarnation_id
         return remote
 
@@ -231,9 +243,11 @@ class LinkTransport:
                 refusal = TransportError(str(error))
                 await stream.write(frames.failure_frame(self.lamport.tick(), frames.HANDSHAKE_ID, refusal))
                 return None
+            number = frames.lamport_time_of(greeting)
+            self.lamport.observe(number)
             await stream.write(frames.handshake_frame(self.lamport.tick(), self.local))
         self._meet(opener)
-        return ReceivingEnd(self._context, opener, self._receiver)
+        return ReceivingEnd(self._context, opener, number, self._receiver)
 
     def _meet(self, remote: Identity) -> None:
         """Close what links there are with a former process of this node."""

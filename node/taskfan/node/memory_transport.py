@@ -8,6 +8,7 @@ from collections import deque
 from taskfan.node.clock import Clock
 from taskfan.node.cluster_state import DiscoveryNode
 from taskfan.node.frames import Identity
+from taskfan.node.journal import NO_JOURNAL, Journal
 from taskfan.node.lamport import LamportClock
 from taskfan.node.link_transport import FrameStream, LinkTransport, StreamBroken, ended
 from taskfan.node.transport import MAX_FRAME_BYTES, TransportSettings
@@ -38,6 +39,7 @@ class MemoryNetwork:
         settings: TransportSettings | None = None,
         lamport: LamportClock | None = None,
         clock: Clock | None = None,
+        journal: Journal = NO_JOURNAL,
     ) -> MemoryTransport:
         """A transport for this node, reached at its transport address once it is started.
 
@@ -47,7 +49,8 @@ class MemoryNetwork:
         """
         identity = Identity(cluster_name, local.id, local.ephemeral_id)
         settings = settings or TransportSettings()
-        return MemoryTransport(self, local.transport_address, identity, clock or self.clock, settings, lamport)
+        clock = clock or self.clock
+        return MemoryTransport(self, local.transport_address, identity, clock, settings, lamport, journal)
 
     def cut(self, a: str, b: str) -> None:
         """Break the streams between two nodes; new ones are refused until `heal`."""
@@ -135,8 +138,9 @@ class MemoryTransport(LinkTransport):
         clock: Clock,
         settings: TransportSettings,
         lamport: LamportClock | None,
+        journal: Journal,
     ) -> None:
-        super().__init__(local, clock, settings, lamport)
+        super().__init__(local, clock, settings, lamport, journal)
         self._network, self._address = network, address
         self._serving: dict[asyncio.Task[object], None] = {}
 

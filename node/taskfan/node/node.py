@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from google.protobuf.message import DecodeError, Message
@@ -19,10 +19,14 @@ from taskfan.node.clock import Clock
 from taskfan.node.cluster_state import ClusterState, DiscoveryNode
 from taskfan.node.errors import ActionNotFound, IllegalArgument, ReceiveTimeout, TaskfanError, TransportError
 from taskfan.node.ids import UNSET, TaskId
+from taskfan.node.journal import NO_JOURNAL, BanRemoved, BanSet, Journal, TaskRefused, state_event, task_event
 from taskfan.node.machine import Machine, UnknownMachine
 from taskfan.node.registry import TaskRegistry
+from taskfan.node.shards import Shards
+from taskfan.node.state_updates import NoStateUpdates, StateUpdates
 from taskfan.node.task import NO_HEADERS, Task, TaskType
 from taskfan.node.transport import InboundLink, Request, Transport
+from taskfan.node.waiting import answer_when_done, finish
 from taskfan.v1 import actions_pb2 as pb
 
 __all__ = ["BAN_ACTION", "CHANNEL_WAS_CLOSED", "Action", "ActionContext", "Node", "TaskListener", "wake"]
@@ -45,13 +49,17 @@ class Node:
         clock: Clock,
         transport: Transport,
         machine: Machine | None = None,
+        journal: Journal = NO_JOURNAL,
     ) -> None:
         self.local = local
         self.machine = machine or UnknownMachine()
         self.cluster_state = cluster_state
         self.clock = clock
         self.registry = TaskRegistry(local.id)
+        self.state_updates: StateUpdates = NoStateUpdates()
+        self.shards = Shards(self)
         self._transport = transport
+        self._journal = journal
         self._actions: dict[str, Action] = {}
         self._contexts: dict[int, ActionContext] = {}
         self._waiting_for_end: dict[int, list[asyncio.Future[None]]] = {}
@@ -119,6 +127,7 @@ class Node:
         try:
             token = None if parent is None else self.registry.child_started(parent, to.id)
         except TaskfanError as error:
+            self._note_refusal(action, to, _id_of(parent), error)
             raise TransportError("failure to send", cause=error) from None
         try:
             known = self._find(handler or action)
@@ -145,7 +154,7 @@ class Node:
         self._last_local_request += 1
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         # The limit is that of who waits; the work itself goes on.
-        self.clock.spawn(_answer(running, answer), name)
+        self.clock.spawn(answer_when_done(running, answer), name)
         try:
             async with self.clock.timeout(max(timeout_s, 0)):
                 return await answer
@@ -182,15 +191,14 @@ class Node:
         registered: Callable[[Task], object] | None = None,
     ) -> Any:
         """Register, run the handler, unregister, and only then answer."""
-        task = self.registry.register(
-            name,
-            type=type,
-            now_ms=self.clock.wall_time_ms(),
-            now_ns=self.clock.monotonic_ns(),
-            traits=action.traits(request),
-            parent=parent,
-            headers=headers,
-        )
+        now_ms, now_ns, traits = self.clock.wall_time_ms(), self.clock.monotonic_ns(), action.traits(request)
+        try:
+            task = self.registry.register(
+                name, type=type, now_ms=now_ms, now_ns=now_ns, traits=traits, parent=parent, headers=headers
+            )
+        except TaskfanError as error:
+            self._note_refusal(name, self.local, parent, error)
+            raise
         context = self._contexts[task.id.number] = ActionContext(self, task)
         untrack: Callable[[], None] | None = None
         # No ExitStack: it would be a sixth of the memory of a live task.
@@ -243,11 +251,19 @@ class Node:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         known = self.cluster_state.get(parent.node_id) is not None
         now_ms = self.clock.wall_time_ms()
+        if self._journal.is_on:
+            self._journal.append(BanSet(str(parent), reason))
         effects = self.registry.set_ban(
             parent, reason, wait=wait, parent_node_is_known=known, now_ms=now_ms, caller=done, headers=headers
         )
         self.carry_out(effects)
         await done
+
+    def unban(self, parent: TaskId) -> None:
+        """Allow children of `parent` here again; no ban is no error."""
+        if self._journal.is_on:
+            self._journal.append(BanRemoved(str(parent)))
+        self.registry.remove_ban(parent)
 
     def carry_out(self, effects: Iterable[Effect]) -> None:
         """Do what the pure part decided, at once and in order."""
@@ -263,7 +279,7 @@ class Node:
                 case SendUnban():
                     self.clock.spawn(self._send_unban(effect), "unban")
                 case CancelDone(caller, failure):
-                    _finish(caller, failure)
+                    finish(caller, failure)
 
     async def _send_ban(self, ban: SendBan) -> None:
         call, failure = ban.call, None
@@ -320,7 +336,13 @@ class Node:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
+    def _note_refusal(self, action: str, to: DiscoveryNode, parent: TaskId, error: TaskfanError) -> None:
+        if self._journal.is_on:
+            self._journal.append(TaskRefused(action, to.id, error.reason or "", str(parent)))
+
     def _tell(self, event: str, task: Task) -> None:
+        if self._journal.is_on:
+            self._journal.append(task_event(event, task))
         for listener in tuple(self._listeners):
             try:
                 listener(event, task)
@@ -333,6 +355,8 @@ class Node:
         if not state.supersedes(self.cluster_state):
             return
         before, self.cluster_state = self.cluster_state, state
+        if self._journal.is_on:
+            self._journal.append(state_event(before, state))
         for left in before:
             now = state.get(left.id)
             if now is None or now.ephemeral_id != left.ephemeral_id:
@@ -340,6 +364,7 @@ class Node:
             if now is None:
                 # Of a node that was restarted, the link may be one to its new process already.
                 self._transport.disconnect(left.id)
+        self.shards.apply(state)
         waiting, self._waiting_for_state = self._waiting_for_state, []
         for waiter in waiting:
             wake(waiter, None)
@@ -359,31 +384,3 @@ class Node:
 
 def _id_of(parent: Task | None) -> TaskId:
     return UNSET if parent is None else parent.id
-
-
-async def _answer(running: Coroutine[Any, Any, Any], answer: asyncio.Future[Any]) -> None:
-    """Give what a coroutine returns or raises to who may still wait for it; a late answer is dropped."""
-    try:
-        value = await running
-    except asyncio.CancelledError:
-        answer.cancel()
-        raise
-    except Exception as error:
-        if not answer.done():
-            answer.set_exception(error)
-        elif not isinstance(error, TaskfanError):
-            log.exception("failed after the wait for it had ended")
-    else:
-        wake(answer, value)
-
-
-def _finish(caller: object, failure: TaskfanError | None) -> None:
-    """Wake who waits for a cancel; None is somebody who does not."""
-    if not isinstance(caller, asyncio.Future) or caller.done():
-        return
-    if failure is None:
-        caller.set_result(None)
-    else:
-        caller.set_exception(failure)
-        # Who stopped waiting meanwhile does not hear of it, and that is nothing to complain of.
-        caller.exception()

@@ -17,7 +17,7 @@ async def ban(context: ActionContext, request: pb.BanRequest) -> pb.BanResponse:
         headers = context.task.headers
         await context.node.ban(parent, request.reason, wait=request.wait_for_completion, headers=headers)
     else:
-        context.node.registry.remove_ban(parent)
+        context.node.unban(parent)
     return pb.BanResponse()
 
 

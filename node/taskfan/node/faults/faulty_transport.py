@@ -11,6 +11,7 @@ from taskfan.node.action import wake
 from taskfan.node.clock import TimerHandle
 from taskfan.node.cluster_state import DiscoveryNode
 from taskfan.node.faults.decide import Call, Decision, FaultBook, Hit, NumberedRule, RuleState
+from taskfan.node.faults.fault_journal import call_refused, faults_set, link_spoiled
 from taskfan.node.faults.spoiled_call import Holds, SpoiledCall, refusal_of
 from taskfan.node.faults.subject import subject_of
 from taskfan.node.link import SendingEnd
@@ -65,6 +66,7 @@ class FaultyTransport:
         is_empty = self._book.is_empty
         self.send = self._bare_send if is_empty else self._send
         self._inner.before_opening = None if is_empty else self._before_opening
+        faults_set(self._inner, rules)
         self._spoil_links()
 
     def states(self) -> tuple[RuleState, ...]:
@@ -112,6 +114,7 @@ class FaultyTransport:
         refusal = refusal_of(decision)
         if refusal is not None:
             self._note(decision, refusal[0])
+            call_refused(self._inner, call, refusal[0])
             raise refusal[1]
         spoiled = SpoiledCall(decision, self._inner, self._holds, self._note)
         return await self._inner.send_by(spoiled.put, to, request, timeout_s)
@@ -163,6 +166,7 @@ class FaultyTransport:
 
     def _note_link(self, state: RuleState, link: SendingEnd) -> None:
         assert self._local is not None
+        link_spoiled(link, state)
         numbered, now_ms = state.numbered, self._clock.wall_time_ms()
         state.note(Hit(numbered.fault, numbered.number, state.rule.kind, None, self._local.name, link.to.name, now_ms))
 

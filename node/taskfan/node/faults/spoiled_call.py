@@ -8,6 +8,7 @@ from collections.abc import Callable
 from taskfan.node.clock import Clock, TimerHandle
 from taskfan.node.errors import NodeNotConnected, Rejected, TaskfanError
 from taskfan.node.faults.decide import Decision, RuleState, Step
+from taskfan.node.faults.fault_journal import message_spoiled
 from taskfan.node.faults.rule import FaultError, On
 from taskfan.node.link import Answer, SendingEnd
 from taskfan.node.link_transport import LinkTransport
@@ -99,6 +100,7 @@ class SpoiledCall:
 
     def put(self, link: SendingEnd, request_id: int, request: Request) -> asyncio.Future[bytes]:
         """In the place of `SendingEnd.put`. Raises Rejected when there is no room and nothing else to do."""
+        self._link, self._request_id = link, request_id
         answer = link.expect(request_id, request.action, lambda answer: self._replied(link, request_id, answer))
         size_bytes = len(request.payload) + len(request.action) + FRAME_OVERHEAD_BYTES
         wait_s = self._wait_s("request", size_bytes)
@@ -131,8 +133,8 @@ class SpoiledCall:
             for step in self._decision.reply:
                 if step.rule.kind == "duplicate":
                     self._spoiled(step)
-                    link.answer(request_id, answer)
-            link.answer(request_id, answer)
+                    link.deliver(request_id, answer)
+            link.deliver(request_id, answer)
 
         self._go(link, "reply", wait_s, lambda: self._last_step(link, "reply", request_id, deliver))
 
@@ -147,7 +149,10 @@ class SpoiledCall:
                 wait_s += step.delay_s
         bytes_per_s = self._decision.bytes_per_s
         if bytes_per_s:
-            wait_s += self._holds.wait_s(self._decision.call.to.id, on, size_bytes, bytes_per_s)
+            slow_s = self._holds.wait_s(self._decision.call.to.id, on, size_bytes, bytes_per_s)
+            slow = next(state for state in self._decision.links if state.rule.kind == "slow")
+            message_spoiled(self._link, self._request_id, self._decision.call, Step(slow, slow_s), on)
+            wait_s += slow_s
         return wait_s
 
     def _go(self, link: SendingEnd, on: On, wait_s: float, go: Callable[[], None]) -> None:
@@ -182,3 +187,4 @@ class SpoiledCall:
 
     def _spoiled(self, step: Step) -> None:
         self._note(self._decision, step.state)
+        message_spoiled(self._link, self._request_id, self._decision.call, step, step.rule.direction)

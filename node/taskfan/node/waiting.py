@@ -1,0 +1,41 @@
+"""Brings what has ended to who waits for it, if somebody still does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+from taskfan.node.action import wake
+from taskfan.node.errors import TaskfanError
+
+log = logging.getLogger("taskfan.node")
+
+
+async def answer_when_done(running: Coroutine[Any, Any, Any], answer: asyncio.Future[Any]) -> None:
+    """Give what a coroutine returns or raises to who may still wait for it; a late answer is dropped."""
+    try:
+        value = await running
+    except asyncio.CancelledError:
+        answer.cancel()
+        raise
+    except Exception as error:
+        if not answer.done():
+            answer.set_exception(error)
+        elif not isinstance(error, TaskfanError):
+            log.exception("failed after the wait for it had ended")
+    else:
+        wake(answer, value)
+
+
+def finish(caller: object, failure: TaskfanError | None) -> None:
+    """Wake who waits for a cancel; None is somebody who does not."""
+    if not isinstance(caller, asyncio.Future) or caller.done():
+        return
+    if failure is None:
+        caller.set_result(None)
+    else:
+        caller.set_exception(failure)
+        # Who stopped waiting meanwhile does not hear of it, and that is nothing to complain of.
+        caller.exception()
