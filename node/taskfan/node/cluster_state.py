@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from taskfan.node.index.metadata import Indices
+
 # The roles a node has unless it is told others. Source: `DiscoveryNodeRole.BUILT_IN_ROLES` with its defaults.
 DEFAULT_ROLES = ("cluster_manager", "data", "ingest", "remote_cluster_client")
 # What a real node of default settings shows.
@@ -54,6 +56,7 @@ class ClusterState:
     nodes: tuple[DiscoveryNode, ...]
     manager_id: str | None = None
     term: int = 1
+    indices: Indices = field(default_factory=Indices)
 
     def __iter__(self) -> Iterator[DiscoveryNode]:
         return iter(self.nodes)

@@ -5,24 +5,40 @@ Its messages are tasks like any other, without a parent, as they are in OpenSear
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from google.protobuf.message import Message
 
+from taskfan.node.action import wake
 from taskfan.node.actions.coordination import coordination_actions
 from taskfan.node.clock import TimerHandle
 from taskfan.node.cluster_state import ClusterState, DiscoveryNode
 from taskfan.node.coordination import messages as m
 from taskfan.node.coordination.coordinator import Coordinator
-from taskfan.node.coordination.effects import Apply, CancelTimer, Effect, Failure, Persist, Send, SetTimer, Timer
+from taskfan.node.coordination.effects import (
+    Apply,
+    CancelTimer,
+    ChangeDone,
+    ChangeFailed,
+    Effect,
+    Failure,
+    Persist,
+    Send,
+    SetTimer,
+    Timer,
+)
 from taskfan.node.coordination.modes import Mode
 from taskfan.node.coordination.state import Persisted
 from taskfan.node.coordination.store import StateStore
+from taskfan.node.coordination.updates import Change
 from taskfan.node.coordination.wire import answer_from_wire, form_of
 from taskfan.node.errors import NodeDisconnected, NodeNotConnected, ReceiveTimeout, TaskfanError
+from taskfan.node.index.state_changes import reallocated
 from taskfan.node.node import Node
+from taskfan.node.state_updates import Update
 
 log = logging.getLogger("taskfan.node.membership")
 
@@ -54,6 +70,11 @@ class Membership:
         self._written: tuple[m.Request, Message] | None = None
         self._timers: dict[Timer, TimerHandle] = {}
         self._is_closed = False
+        # Who waits for a change of the cluster state, by the number of the change.
+        self._submitted: dict[int, asyncio.Future[None]] = {}
+        self._last_change = 0
+        node.state_updates = self
+        coordinator.set_follow_up(lambda before, state: reallocated(before, state, node.clock.wall_time_ms()))
         for action in coordination_actions(self._receive):
             node.add_action(action)
         links.on_link_closed(self._link_closed)
@@ -75,6 +96,21 @@ class Membership:
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
+        for waiter in self._submitted.values():
+            _fail(waiter, m.FailedToCommit(f"[{self._node.local.name}] is stopping"))
+
+    async def submit(self, source: str, update: Update) -> ClusterState:
+        """Make a change of the cluster state, as its manager. See `StateUpdates`."""
+        if self._is_closed:
+            raise m.NotClusterManager(f"[{self._node.local.name}] is stopping")
+        number = self._last_change = self._last_change + 1
+        waiter = self._submitted[number] = asyncio.get_running_loop().create_future()
+        try:
+            self._carry_out(self._coordinator.submit(Change(number, source, update)))
+            await waiter
+        finally:
+            del self._submitted[number]
+        return self._node.cluster_state
 
     def _receive(self, request: m.Request) -> m.Answer:
         """Answer a request of another node. Raises CoordinationRejected."""
@@ -110,6 +146,12 @@ class Membership:
                     self._set_timer(effect)
                 case CancelTimer(timer):
                     self._cancel_timer(timer)
+                case ChangeDone(number):
+                    if (waiter := self._submitted.get(number)) is not None:
+                        wake(waiter, None)
+                case ChangeFailed(number, error):
+                    if (waiter := self._submitted.get(number)) is not None:
+                        _fail(waiter, error)
 
     def _apply(self, state: ClusterState) -> None:
         before = self._node.cluster_state
@@ -161,6 +203,11 @@ class Membership:
         except TaskfanError as error:
             log.debug("[%s] to [%s] was refused: %s", form.action, sent.to.name, error)
             return Failure.REJECTED
+
+
+def _fail(waiter: asyncio.Future[None], error: Exception) -> None:
+    if not waiter.done():
+        waiter.set_exception(error)
 
 
 def _has_process(state: ClusterState, node: DiscoveryNode) -> bool:

@@ -19,6 +19,7 @@ from taskfan.node.clock import Clock
 from taskfan.node.cluster_state import ClusterState, DiscoveryNode
 from taskfan.node.errors import ActionNotFound, IllegalArgument, ReceiveTimeout, TaskfanError, TransportError
 from taskfan.node.ids import UNSET, TaskId
+from taskfan.node.index.scrolls import ReaderContexts
 from taskfan.node.journal import NO_JOURNAL, BanRemoved, BanSet, Journal, TaskRefused, state_event, task_event
 from taskfan.node.machine import Machine, UnknownMachine
 from taskfan.node.registry import TaskRegistry
@@ -56,6 +57,8 @@ class Node:
         self.cluster_state = cluster_state
         self.clock = clock
         self.registry = TaskRegistry(local.id)
+        # What it keeps of shards for searches that are not over; a new process knows none of them.
+        self.readers = ReaderContexts(session=local.ephemeral_id)
         self.state_updates: StateUpdates = NoStateUpdates()
         self.shards = Shards(self)
         self._transport = transport
@@ -77,7 +80,7 @@ class Node:
     async def execute(
         self,
         action: str,
-        request: Message,
+        request: Any,
         *,
         headers: Headers,
         parent: Task | None = None,
@@ -183,7 +186,7 @@ class Node:
         self,
         action: Action,
         name: str,
-        request: Message,
+        request: Any,
         type: TaskType,
         parent: TaskId,
         headers: Headers,

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 
 from taskfan.node.cluster_state import DiscoveryNode
 from taskfan.node.coordination import messages as m
-from taskfan.node.coordination.effects import Effect, Failure, Persist, Send, Timer, TimerKind
+from taskfan.node.coordination.effects import ChangeFailed, Effect, Failure, Persist, Send, Timer, TimerKind
 from taskfan.node.coordination.messages import CoordinationRejected, Join
 from taskfan.node.coordination.modes import Mode, Modes
 from taskfan.node.coordination.state import Persisted
+from taskfan.node.coordination.updates import MAX_PENDING_CHANGES, Change, FollowUp
+from taskfan.node.errors import Rejected
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,25 @@ class Coordinator(Modes):
             self._become_candidate()
         self._leadership.left(self._leadership.checks.link_closed(node_id, ephemeral_id))
         return self._drain()
+
+    def submit(self, change: Change) -> list[Effect]:
+        """Make a change of the cluster state. What became of it is told once, by `ChangeDone` or `ChangeFailed`.
+
+        Source: OpenSearch `MasterService.submitStateUpdateTasks`.
+        """
+        pending = self._leadership.updates.changes
+        if self.mode is not Mode.LEADER:
+            refusal: Exception = m.NotClusterManager(f"[{self.local.name}] is not the cluster manager")
+            self._out.tell(ChangeFailed(change.number, refusal))
+        elif len(pending) >= MAX_PENDING_CHANGES:
+            self._out.tell(ChangeFailed(change.number, Rejected(f"[{len(pending)}] changes are pending")))
+        else:
+            pending.append(change)
+        return self._drain()
+
+    def set_follow_up(self, follow_up: FollowUp) -> None:
+        """What else of the cluster state changes when its nodes do. A pure function, but for the time it knows."""
+        self._leadership.follow_up = follow_up
 
     def _drain(self) -> list[Effect]:
         """Deliver what this node says to itself, and give what else is to be done."""

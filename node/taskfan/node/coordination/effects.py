@@ -79,7 +79,22 @@ class Apply:
     state: ClusterState
 
 
-Effect: TypeAlias = Send | SetTimer | CancelTimer | Persist | Apply
+@dataclass(frozen=True, slots=True)
+class ChangeDone:
+    """A change is committed and applied here, or there was nothing to change."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeFailed:
+    """A change did not come about, or nobody here knows whether it did."""
+
+    number: int
+    error: Exception
+
+
+Effect: TypeAlias = Send | SetTimer | CancelTimer | Persist | Apply | ChangeDone | ChangeFailed
 
 
 class Outbox:
@@ -112,6 +127,10 @@ class Outbox:
     def apply(self, state: ClusterState) -> None:
         """Make it the cluster state."""
         self._effects.append(Apply(state))
+
+    def tell(self, outcome: ChangeDone | ChangeFailed) -> None:
+        """Tell who asked for a change."""
+        self._effects.append(outcome)
 
     def take(self) -> list[Effect]:
         """All effects so far; they are the caller's now."""

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import enum
+from dataclasses import replace
 
-from taskfan.node.cluster_state import DiscoveryNode
-from taskfan.node.coordination.effects import Failure, Outbox, Send, TimerKind
+from taskfan.node.cluster_state import ClusterState, DiscoveryNode
+from taskfan.node.coordination.effects import ChangeDone, ChangeFailed, Failure, Outbox, Send, TimerKind
 from taskfan.node.coordination.fault_detection import FollowerChecks
-from taskfan.node.coordination.messages import ApplyCommitRequest, CoordinationRejected, PublishRequest, PublishResponse
+from taskfan.node.coordination.messages import (
+    ApplyCommitRequest,
+    CoordinationRejected,
+    FailedToCommit,
+    PublishRequest,
+    PublishResponse,
+)
 from taskfan.node.coordination.publication import Progress, Publication
 from taskfan.node.coordination.settings import CoordinationSettings
 from taskfan.node.coordination.state import CoordinationState
-from taskfan.node.coordination.updates import PendingUpdates, next_state, wanted_configuration
+from taskfan.node.coordination.updates import Change, FollowUp, PendingUpdates, next_state, wanted_configuration
 
 
 class Ending(enum.Enum):
@@ -34,6 +41,11 @@ class Leadership:
         self.publication: Publication | None = None
         # By node id: the version that it must have applied before its timer fires.
         self._lagging: dict[str, int] = {}
+        self.follow_up: FollowUp = lambda before, state: state
+        # In the state that is being published, and in one that is not any more.
+        self._published_changes: list[Change] = []
+        self._done: list[Change] = []
+        self._lost: list[Change] = []
 
     def has(self, node: DiscoveryNode) -> bool:
         """Whether this very process is in the state that was published last."""
@@ -50,7 +62,10 @@ class Leadership:
         for node_id in self._lagging:
             self._out.cancel_timer(TimerKind.FOLLOWER_LAG, node_id)
         self._lagging = {}
-        return publication is not None and publication.progress(self._core.local.id) is Progress.APPLIED
+        is_applied = publication is not None and publication.progress(self._core.local.id) is Progress.APPLIED
+        self._end_changes(is_committed=is_applied)
+        self._lost += self.updates.take_changes()
+        return is_applied
 
     # ------------------------------------------------------------------ what is to be published
 
@@ -69,12 +84,19 @@ class Leadership:
     def publish_next(self, cluster_uuid: str) -> None:
         """Publish what is pending, unless nothing is, or another state is still on its way."""
         core, out = self._core, self._out
-        if self.publication is not None or not self._has_work():
+        must_publish = self._must_publish()
+        if self.publication is not None or not (must_publish or self.updates.changes):
             return
         joined = dict.fromkeys([*core.join_votes, *self.updates.joining])
         self.checks.rejoined(self.updates.joining)
         nodes = self.updates.take(core.accepted.cluster.nodes)
         state = next_state(core, nodes, cluster_uuid, self._settings)
+        cluster = self._changed(state.cluster)
+        if not must_publish and cluster.indices is core.accepted.cluster.indices:
+            self._end_changes(is_committed=True)
+            self.settle()
+            return
+        state = replace(state, cluster=cluster)
         core.handle_client_value(state)
         self.publication = Publication(state)
         self.checks.set_nodes(core.term, nodes, joined)
@@ -86,11 +108,43 @@ class Leadership:
                 out.send(node, request, timeout_ms)
         out.set_timer(TimerKind.PUBLICATION, timeout_ms)
 
-    def _has_work(self) -> bool:
+    def _must_publish(self) -> bool:
         core, nodes = self._core, self._core.accepted.cluster.nodes
         if self.updates.is_pending(nodes) or core.accepted.term != core.term:
             return True
         return wanted_configuration(core, nodes, self._settings) != core.accepted.accepted_configuration
+
+    # ------------------------------------------------------------------ changes that somebody asked for
+
+    def _changed(self, state: ClusterState) -> ClusterState:
+        """The next state after all that is pending."""
+        before = self._core.accepted.cluster.nodes
+        if state.nodes != before:
+            state = self.follow_up(before, state)
+        for change in self.updates.take_changes():
+            try:
+                state = change.update(state)
+            except Exception as error:
+                # Whatever is wrong with one change, the others and the cluster go on.
+                self._out.tell(ChangeFailed(change.number, error))
+            else:
+                self._published_changes.append(change)
+        return state
+
+    def _end_changes(self, *, is_committed: bool) -> None:
+        """Remember what became of the changes of a publication, until `settle`."""
+        changes, self._published_changes = self._published_changes, []
+        (self._done if is_committed else self._lost).extend(changes)
+
+    def settle(self) -> None:
+        """Tell who asked for changes. After the state that has them was applied here."""
+        for change in self._done:
+            self._out.tell(ChangeDone(change.number))
+        for change in self._lost:
+            self._out.tell(
+                ChangeFailed(change.number, FailedToCommit(f"[{change.source}] is not known to be committed"))
+            )
+        self._done, self._lost = [], []
 
     def _is_being_told(self, publication: Publication, node: DiscoveryNode) -> bool:
         return self.has(node) and publication.progress(node.id) is Progress.SENT_PUBLISH
@@ -149,6 +203,7 @@ class Leadership:
             return None
         self.publication = None
         self._out.cancel_timer(TimerKind.PUBLICATION)
+        self._end_changes(is_committed=publication.commit is not None)
         if publication.commit is None:
             return Ending.FAILED
         self._watch_for_lag(publication)

@@ -7,6 +7,7 @@ Each request is one of OpenSearch's actions, named above it; those without an an
 from __future__ import annotations
 
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TypeAlias
 
 from taskfan.node.cluster_state import ClusterState, DiscoveryNode
@@ -18,6 +19,19 @@ class CoordinationRejected(TaskfanError):
     """What was asked does not fit this node's term, state or mode; the sender is out of date, or this node is."""
 
     kind = "coordination_state_rejected_exception"
+
+
+class NotClusterManager(TaskfanError):
+    """A change that was asked of a node that is not the manager. Source: `NotClusterManagerException`."""
+
+    kind = "not_cluster_manager_exception"
+
+
+class FailedToCommit(TaskfanError):
+    """A change whose manager lost its place meanwhile. Source: `FailedToCommitClusterStateException`."""
+
+    kind = "failed_to_commit_cluster_state_exception"
+    http_status = HTTPStatus.SERVICE_UNAVAILABLE
 
 
 @dataclass(frozen=True, slots=True)

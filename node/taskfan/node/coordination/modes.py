@@ -71,6 +71,7 @@ class Modes:
         self.mode, self.leader, self._join_asked = Mode.CANDIDATE, None, None
         if self._leadership.stop():
             self._apply_accepted()
+        self._leadership.settle()
         self._leader_check.set_leader(None)
         if self.applied.manager_id is not None:
             self._apply(replace(self.applied, manager_id=None))
@@ -88,6 +89,7 @@ class Modes:
         is_new = self.mode is not Mode.FOLLOWER or self.leader != leader
         self.mode, self.leader, self._join_asked = Mode.FOLLOWER, leader, None
         self._leadership.stop()
+        self._leadership.settle()
         self._election.stop()
         self._out.cancel_timer(TimerKind.FIND_PEERS)
         if is_new:
@@ -102,6 +104,7 @@ class Modes:
                 return
             if ending is Ending.COMMITTED:
                 self._apply_accepted()
+                self._leadership.settle()
                 self._see_term(self._max_term_seen)
             if self.mode is not Mode.LEADER or self._leadership.publication is not None:
                 return

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
-from taskfan.node.cluster_state import DiscoveryNode
+from taskfan.node.cluster_state import ClusterState, DiscoveryNode
 from taskfan.node.coordination.messages import AcceptedState
 from taskfan.node.coordination.settings import CoordinationSettings
 from taskfan.node.coordination.state import CoordinationState
 from taskfan.node.coordination.voting import VotingConfiguration, reconfigured
 
 NO_UUID = "_na_"
+# How many changes may wait for the next state.
+MAX_PENDING_CHANGES = 10_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Change:
+    """A change of the cluster state that somebody asked the leader for.
+
+    `update` is a pure function: it is given the next state, with its term and version, and gives another one; the
+    same object when there is nothing to change. What it raises is told to who asked, and changes nothing.
+    Source: OpenSearch `ClusterStateTaskExecutor`.
+    """
+
+    number: int
+    source: str
+    update: Callable[[ClusterState], ClusterState]
+
+
+# Given the nodes before, and the state with those that are there now: the state with everything else fitted to them.
+FollowUp = Callable[[tuple[DiscoveryNode, ...], ClusterState], ClusterState]
 
 
 class PendingUpdates:
@@ -24,9 +44,10 @@ class PendingUpdates:
         # By node id; the latest process of a node is the one that counts.
         self.joining: dict[str, DiscoveryNode] = {}
         self.leaving: dict[str, DiscoveryNode] = {}
+        self.changes: list[Change] = []
 
     def clear(self) -> None:
-        """Forget all."""
+        """Forget all but the changes, for somebody waits for these."""
         self.joining.clear()
         self.leaving.clear()
 
@@ -44,6 +65,11 @@ class PendingUpdates:
     def is_pending(self, nodes: tuple[DiscoveryNode, ...]) -> bool:
         """Whether anything is to be published: any join, or the end of one of these nodes."""
         return bool(self.joining) or any(_same_process(self.leaving.get(node.id), node) for node in nodes)
+
+    def take_changes(self) -> list[Change]:
+        """The changes, in the order in which they came; none is pending then."""
+        changes, self.changes = self.changes, []
+        return changes
 
     def take(self, nodes: tuple[DiscoveryNode, ...]) -> tuple[DiscoveryNode, ...]:
         """The nodes after all that is pending, in the order in which they joined; nothing is pending then.

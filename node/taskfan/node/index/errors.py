@@ -183,6 +183,22 @@ class UnavailableShards(TaskfanError):
     http_status = HTTPStatus.SERVICE_UNAVAILABLE
 
 
+class ShardNotFound(_OfShard):
+    """A shard that is not, or not any more, on the node that was asked. Source: `ShardNotFoundException`."""
+
+    kind = "shard_not_found_exception"
+    http_status = HTTPStatus.NOT_FOUND
+
+    def __init__(self, shard: ShardId, reason: str = "no such shard") -> None:
+        super().__init__(shard, reason)
+
+
+class NoLongerPrimary(_OfShard):
+    """A primary that another copy has replaced meanwhile. Source: `NoLongerPrimaryShardException`."""
+
+    kind = "no_longer_primary_shard_exception"
+
+
 class NoShardAvailable(_OfShard):
     """A read whose shard has no active copy. Source: `NoShardAvailableActionException`."""
 
