@@ -31,13 +31,13 @@ def plain(request: Any) -> TaskTraits:
 class Action:
     """The name and the handler of a kind of request.
 
-    `response` is None for actions that answer only callers on their own node, with any value.
+    `response` is None for actions that answer only callers on their own node: with any value, to any value.
     `traits` says what the task of a request will be, before it is registered.
     """
 
     name: str
     handler: Callable[[ActionContext, Any], Awaitable[Any]]
-    request: type[Message]
+    request: type[Any]
     response: type[Message] | None = None
     traits: Callable[[Any], TaskTraits] = plain
 
@@ -55,7 +55,7 @@ class ActionContext:
         """The node's clock."""
         return self.node.clock
 
-    async def execute(self, action: str, request: Message, *, handler: str = "") -> Any:
+    async def execute(self, action: str, request: Any, *, handler: str = "") -> Any:
         """Run an action on this node as a child task of type `transport`. Raises what it raises."""
         return await self.node.execute(action, request, headers=self.task.headers, parent=self.task, handler=handler)
 

@@ -62,6 +62,8 @@ class Task:
     parent: TaskId = UNSET
     headers: Mapping[str, str] = field(default_factory=lambda: NO_HEADERS)
     status: Callable[[], bytes] | None = None
+    human_status: Callable[[], bytes] | None = None
+    work: object = None
     resource_stats: Callable[[], bytes] | None = None
     cancelled: CancelledInfo | None = None
     rendered: tuple[bytes, ...] | None = None

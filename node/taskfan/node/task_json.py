@@ -62,7 +62,21 @@ def render(task: Task, now_ns: int, rendering: actions_pb2.TaskRendering) -> byt
     running_ns = now_ns - task.start_ns
     if not rendering.detailed and not rendering.human and task.cancelled is None:
         return b'%b%b,"running_time_in_nanos":%d%b"cancelled":false%b}' % (head, times, running_ns, cancellable, tail)
-    return b"".join(_all_parts(task, rendering, running_ns, parts))
+    return b"".join(_all_parts(task, rendering, running_ns, parts, _status(task, rendering), with_stats=True))
+
+
+def render_without_stats(
+    task: Task, now_ns: int, rendering: actions_pb2.TaskRendering, status: bytes | None = None
+) -> bytes:
+    """The same without `resource_stats`, as tasks are stored; `status` may be another one than the task's own."""
+    parts = task.rendered or _unchanging_parts(task)
+    shown = _status(task, rendering) if status is None else status
+    return b"".join(_all_parts(task, rendering, now_ns - task.start_ns, parts, shown, with_stats=False))
+
+
+def _status(task: Task, rendering: actions_pb2.TaskRendering) -> bytes | None:
+    status = (task.human_status if rendering.human else None) or task.status
+    return status() if status is not None and rendering.detailed else None
 
 
 def _unchanging_parts(task: Task) -> tuple[bytes, bytes, bytes, bytes]:
@@ -79,13 +93,19 @@ def _unchanging_parts(task: Task) -> tuple[bytes, bytes, bytes, bytes]:
 
 
 def _all_parts(
-    task: Task, rendering: actions_pb2.TaskRendering, running_ns: int, parts: tuple[bytes, ...]
+    task: Task,
+    rendering: actions_pb2.TaskRendering,
+    running_ns: int,
+    parts: tuple[bytes, ...],
+    status: bytes | None,
+    *,
+    with_stats: bool,
 ) -> Iterable[bytes]:
     head, times, cancellable, tail = parts
     yield head
     if rendering.detailed:
-        if task.status is not None:
-            yield b',"status":' + task.status()
+        if status is not None:
+            yield b',"status":' + status
         yield b',"description":' + _encode(task.traits.description)
     if rendering.human:
         yield b',"start_time":"%b"' % iso_time(task.start_time_ms).encode()
@@ -96,7 +116,7 @@ def _all_parts(
     yield cancellable
     yield b'"cancelled":true' if task.cancelled else b'"cancelled":false'
     yield tail
-    if rendering.detailed:
+    if rendering.detailed and with_stats:
         yield b',"resource_stats":'
         yield task.resource_stats() if task.resource_stats is not None else NO_RESOURCE_STATS
     if task.cancelled is not None:
