@@ -15,7 +15,7 @@ from taskfan.node.cluster_state import DEFAULT_ATTRIBUTES, DEFAULT_ROLES
 
 DEFAULT_NODES = 3
 MOST_NODES = 1000
-HTTP_PORT, TRANSPORT_PORT = 9200, 9300
+HTTP_PORT, TRANSPORT_PORT, CONTROL_PORT = 9200, 9300, 9199
 # Above this many nodes HTTP ports from 9200 on would reach 9300, so transport ports begin higher.
 NODES_BETWEEN_PORTS, HIGH_TRANSPORT_PORT = 100, 10300
 ANY_PORT = 0
@@ -48,6 +48,8 @@ class ClusterConfig(msgspec.Struct, frozen=True):
 
     name: str
     nodes: tuple[NodeConfig, ...]
+    # Of the control API; 0 where the system is to choose.
+    control_port: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +219,13 @@ def cluster_config(options: Options) -> ClusterConfig:
     each += [{"node.roles": ()}] * options.coordinating_only
     nodes = tuple(_node(number, {**shared, **values}, options, len(each)) for number, values in enumerate(each))
     _check_nodes(nodes)
-    return ClusterConfig(shared.get("cluster.name", SETTINGS["cluster.name"].default), nodes)
+    # Who chooses the ports of nodes does not think of this one: it is not to collide with another cluster's.
+    chosen = options.http_port is not None or any("http.port" in values for values in each)
+    return ClusterConfig(
+        shared.get("cluster.name", SETTINGS["cluster.name"].default),
+        nodes,
+        ANY_PORT if options.any_port or chosen else CONTROL_PORT + options.port_offset,
+    )
 
 
 def _named_options(options: Options) -> dict[str, object]:

@@ -92,6 +92,9 @@ class ClusterStatus(msgspec.Struct, tag="status"):
     nodes: list[NodeStatus]
     # Seconds from the start of the supervisor until the cluster was ready.
     started_in_s: float = 0.0
+    # The control API over HTTP, and the file with its token.
+    control_url: str = ""
+    control_token_file: str = ""
 
 
 FaultVerb = Literal["add", "shape", "change", "remove", "reset", "heal", "list", "hits"]

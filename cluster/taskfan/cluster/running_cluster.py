@@ -31,6 +31,10 @@ STOP_TIMEOUT_S = 4.0
 SIGNAL_TIMEOUT_S = 10.0
 
 
+class UnknownNode(ClusterError):
+    """No node of the cluster has this name or id."""
+
+
 class RunningCluster:
     """The members and the cluster state they are to hold.
 
@@ -42,6 +46,8 @@ class RunningCluster:
         self.config = config
         self.directory = directory
         self.started_in_s = 0.0
+        # Of the control API over HTTP, once there is one.
+        self.control_port = 0
         # What tells a member the fault rules; nothing while there are none.
         self.faults_line = b""
         # Set when the fork server is gone, and with it all members.
@@ -135,6 +141,8 @@ class RunningCluster:
             temporary=self.directory.temporary,
             version=0 if state is None else state.version,
             started_in_s=self.started_in_s,
+            control_url=f"http://127.0.0.1:{self.control_port}",
+            control_token_file=str(self.directory.token_path),
             nodes=[member.status(None if state is None else state.manager_id) for member in self.members],
         )
 
@@ -146,7 +154,7 @@ class RunningCluster:
             if name in (member.config.name, member.record.id):
                 return member
         names = ", ".join(member.config.name for member in self.members[:10])
-        raise ClusterError(f"No node is named [{name}]: there are {names}{' …' if len(self.members) > 10 else ''}.")
+        raise UnknownNode(f"No node is named [{name}]: there are {names}{' …' if len(self.members) > 10 else ''}.")
 
     async def start_node(self, member: MemberProcess) -> None:
         """Start a node that does not run, under its old id and ports, and return when the cluster is ready with it.

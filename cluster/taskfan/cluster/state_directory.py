@@ -93,6 +93,11 @@ class StateDirectory:
     def supervisor_log(self) -> Path:
         return self.path / "supervisor.log"
 
+    @property
+    def token_path(self) -> Path:
+        """The token of the control API, for the owner of this directory only."""
+        return self.path / "control.token"
+
     def all_logs(self) -> list[Path]:
         """The logs there are: the supervisor's first."""
         return [path for path in (self.supervisor_log, *sorted(self.logs.glob("*.log"))) if path.exists()]
@@ -157,7 +162,7 @@ class StateDirectory:
     def clean_run(self) -> None:
         """Remove what only a running supervisor needs. Twice is fine."""
         socket_path = Path(self.socket_path)
-        for path in (self.path / "supervisor.json", socket_path):
+        for path in (self.path / "supervisor.json", self.token_path, socket_path):
             with contextlib.suppress(OSError):
                 path.unlink()
         if socket_path.parent != self.path:

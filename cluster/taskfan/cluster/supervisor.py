@@ -24,6 +24,7 @@ from pathlib import Path
 
 from taskfan.cluster.async_channel import Channel
 from taskfan.cluster.channel import MAX_LINE_BYTES, BlockingChannel, ChannelClosed
+from taskfan.cluster.control_server import LOOPBACK, ControlServer
 from taskfan.cluster.errors import ClusterError
 from taskfan.cluster.fork_server import CAN_FORK, ForkServer, start_fork_server
 from taskfan.cluster.messages import (
@@ -38,6 +39,7 @@ from taskfan.cluster.messages import (
     Release,
 )
 from taskfan.cluster.orders import Orders
+from taskfan.cluster.ports import bind
 from taskfan.cluster.running_cluster import RunningCluster
 from taskfan.cluster.state_directory import RunRecord, StateDirectory
 
@@ -128,6 +130,7 @@ class _Supervisor:
             loop.add_signal_handler(number, self._stopping.set)
         self._cluster = RunningCluster(self._launch.config, self._directory, fork_server)
         self._orders = Orders(self._cluster)
+        self._control = ControlServer(self._orders, self._directory)
         self._owner = await Channel.open(owner)
         work = [
             asyncio.create_task(part) for part in (self._start(began_s), self._watch_owner(), self._watch_fork_server())
@@ -138,6 +141,7 @@ class _Supervisor:
         for task in work:
             task.cancel()
         await asyncio.gather(*work, return_exceptions=True)
+        self._control.close()
         await self._cluster.stop()
         if self._problem is not None:
             self._owner.send(_problem(self._problem, log_stays=not self._directory.temporary))
@@ -148,7 +152,10 @@ class _Supervisor:
     async def _start(self, began_s: float) -> None:
         try:
             self._owner.send(Progress("loaded"))
+            control = bind(LOOPBACK, self._launch.config.control_port)
+            self._cluster.control_port = control.getsockname()[1]
             await self._cluster.start(self._owner.send, began_s)
+            await self._control.start(control)
             path = self._directory.socket_path
             # Serves until the process ends; waiting for its connections to close would be waiting for their clients.
             self._server = await asyncio.start_unix_server(self._serve, path, limit=MAX_LINE_BYTES)
