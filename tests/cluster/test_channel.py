@@ -9,16 +9,16 @@ import pytest
 
 from taskfan.cluster.async_channel import Channel
 from taskfan.cluster.channel import MAX_LINE_BYTES, BlockingChannel, ChannelClosed, encode
-from taskfan.cluster.messages import Applied, Bound, Command, Progress
+from taskfan.cluster.messages import Bound, Command, Paused, Progress
 
 
 def test_messages_in_pieces_and_in_one_piece_arrive_alike() -> None:
     ours, theirs = socket.socketpair()
     channel = BlockingChannel(theirs)
-    line = encode(Bound(1)) + encode(Applied(2))
+    line = encode(Bound(1)) + encode(Paused(2))
     ours.sendall(line[:7])
     ours.sendall(line[7:])
-    assert [channel.receive(Bound | Applied, timeout_s=5) for _ in range(2)] == [Bound(1), Applied(2)]
+    assert [channel.receive(Bound | Paused, timeout_s=5) for _ in range(2)] == [Bound(1), Paused(2)]
     ours.close()
     with pytest.raises(ChannelClosed):
         channel.receive(Bound, timeout_s=5)

@@ -66,8 +66,8 @@ def test_a_config_file_sets_the_whole_cluster_and_single_nodes(tmp_path: Path) -
     assert config.name == "demo"
     assert (first.name, first.attributes["zone"], first.http_port) == ("search-1", "a", 9250)
     assert first.max_content_bytes == 10 << 20
-    assert first.check_interval_s == pytest.approx(0.05)
-    assert first.check_retry_count == 2
+    assert first.coordination.follower_check_interval_ms == pytest.approx(50)
+    assert first.coordination.follower_check_retry_count == 2
     assert (front.name, front.roles, front.http_port, front.max_content_bytes) == ("front", (), 9201, 1024)
 
 

@@ -1,17 +1,17 @@
-"""The settings of a cluster and its nodes, under OpenSearch's names: from options, from a file, checked whole."""
+"""A cluster to start, or a node to add: from options, from a file, checked whole."""
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
 from taskfan.cluster.errors import ConfigError
-from taskfan.node.cluster_state import DEFAULT_ATTRIBUTES, DEFAULT_ROLES
+from taskfan.cluster.settings import ATTRIBUTE_PREFIX, COORDINATION_TIMES, SETTINGS, file_name, read_settings
+from taskfan.node.cluster_state import DEFAULT_ATTRIBUTES, DiscoveryNode
+from taskfan.node.coordination.settings import CoordinationSettings
 
 DEFAULT_NODES = 3
 MOST_NODES = 1000
@@ -19,7 +19,8 @@ HTTP_PORT, TRANSPORT_PORT, CONTROL_PORT = 9200, 9300, 9199
 # Above this many nodes HTTP ports from 9200 on would reach 9300, so transport ports begin higher.
 NODES_BETWEEN_PORTS, HIGH_TRANSPORT_PORT = 100, 10300
 ANY_PORT = 0
-KNOWN_ROLES = ("cluster_manager", "master", "data", "ingest", "remote_cluster_client", "search", "warm", "ml")
+# Of the nodes that may be manager, so many vote first; the others vote as soon as they have joined.
+MOST_INITIAL = 3
 
 
 class NodeConfig(msgspec.Struct, frozen=True):
@@ -35,153 +36,29 @@ class NodeConfig(msgspec.Struct, frozen=True):
     max_header_bytes: int
     max_initial_line_bytes: int
     connect_timeout_s: float
-    check_interval_s: float
-    check_timeout_s: float
-    check_retry_count: int
+    # As they count: scaled already.
+    coordination: CoordinationSettings
     time_scale: float
     # What was said, not what follows from it: `GET /_nodes` shows it.
     explicit: dict[str, str]
 
+    @property
+    def is_cluster_manager_eligible(self) -> bool:
+        """May become the cluster manager (`master` is the role's old name)."""
+        return "cluster_manager" in self.roles or "master" in self.roles
 
-class ClusterConfig(msgspec.Struct, frozen=True):
-    """A cluster to start."""
-
-    name: str
-    nodes: tuple[NodeConfig, ...]
-    # Of the control API; 0 where the system is to choose.
-    control_port: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One setting: how it is read, its value when nobody says, and whether it is the whole cluster's."""
-
-    read: Callable[[object], Any]
-    default: Any
-    help: str
-    of_cluster: bool = False
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str | int | float) or not str(value).strip():
-        raise ValueError("a text that is not empty")
-    return str(value)
-
-
-def _file_name(value: object) -> str:
-    # Names become file names, and OpenSearch allows no colon in a cluster's.
-    if not isinstance(value, str) or not re.fullmatch(r"[^\W_.-][\w.@ -]{0,99}", value):
-        raise ValueError("up to 100 letters, digits, '-', '_' and '.', the first a letter or digit")
-    return value
-
-
-def _roles(value: object) -> tuple[str, ...]:
-    roles = value.split(",") if isinstance(value, str) else value
-    if not isinstance(roles, Sequence) or not all(isinstance(role, str) for role in roles):
-        raise ValueError("a list of roles, such as [cluster_manager, data]; [] only coordinates")
-    names = sorted({role.strip() for role in roles if role.strip()})
-    for name in names:
-        if name not in KNOWN_ROLES:
-            raise ValueError(f"a list of roles; [{name}] is none. {_did_you_mean(name, KNOWN_ROLES)}")
-    return tuple(names)
-
-
-def _port(value: object) -> int:
-    if isinstance(value, bool) or not re.fullmatch(r"\d{1,5}", str(value)) or int(str(value)) > 65535:
-        raise ValueError("one port from 1 to 65535, or 0 for any that is free")
-    return int(str(value))
-
-
-def _count(value: object) -> int:
-    if isinstance(value, bool) or not re.fullmatch(r"\d{1,6}", str(value)) or int(str(value)) < 1:
-        raise ValueError("a number from 1 on")
-    return int(str(value))
-
-
-_SECONDS = {"nanos": 1e-9, "micros": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_BYTES = {"b": 1, "k": 1 << 10, "kb": 1 << 10, "m": 1 << 20, "mb": 1 << 20, "g": 1 << 30, "gb": 1 << 30}
-
-
-def _time_s(value: object) -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(nanos|micros|ms|s|m|h|d)", str(value).strip().lower())
-    if match is None or float(match[1]) <= 0:
-        raise ValueError("a time with its unit, such as 1s or 500ms")
-    return float(match[1]) * _SECONDS[match[2]]
-
-
-def _bytes(value: object) -> int:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(b|kb?|mb?|gb?)", str(value).strip().lower())
-    if match is None or not 1 <= float(match[1]) * _BYTES[match[2]] < 1 << 31:
-        raise ValueError("a size with its unit, below 2gb, such as 100mb")
-    return int(float(match[1]) * _BYTES[match[2]])
-
-
-def _scale(value: object) -> float:
-    try:
-        scale = float(str(value))
-    except ValueError:
-        scale = 0.0
-    if not 0.0001 <= scale <= 1000:
-        raise ValueError("a factor from 0.0001 to 1000; 0.1 makes checks ten times as frequent")
-    return scale
-
-
-SETTINGS: Mapping[str, Setting] = {
-    "cluster.name": Setting(_file_name, "taskfan", "Name of the cluster.", of_cluster=True),
-    "node.name": Setting(_file_name, None, "Name of the node; opensearch-node1, opensearch-node2 … by itself."),
-    "node.roles": Setting(_roles, DEFAULT_ROLES, "Roles of the node; [] only coordinates."),
-    "network.host": Setting(_text, "127.0.0.1", "Address to bind, loopback unless told otherwise."),
-    "http.port": Setting(_port, None, "HTTP port; 9200, 9201 … by itself."),
-    "transport.port": Setting(_port, None, "Transport port; 9300, 9301 … by itself."),
-    "http.max_content_length": Setting(_bytes, 100 << 20, "Largest request body."),
-    "http.max_header_size": Setting(_bytes, 16 << 10, "All headers of a request together."),
-    "http.max_initial_line_length": Setting(_bytes, 4 << 10, "Longest request line."),
-    "transport.connect_timeout": Setting(_time_s, 30.0, "Limit for opening a link."),
-    "cluster.fault_detection.follower_check.interval": Setting(_time_s, 1.0, "Pause between checks of a silent link."),
-    "cluster.fault_detection.follower_check.timeout": Setting(_time_s, 10.0, "Limit for the answer to a check."),
-    "cluster.fault_detection.follower_check.retry_count": Setting(_count, 3, "Failed checks that close a link."),
-    "taskfan.time_scale": Setting(_scale, 1.0, "Factor on the times of checks.", of_cluster=True),
-}
-ATTRIBUTE_PREFIX = "node.attr."
-
-
-def read_settings(given: Mapping[str, object], where: str) -> dict[str, Any]:
-    """Check settings and read their values. Nested maps are joined with dots, as in opensearch.yml.
-
-    Args:
-        where: names the place for an error, such as `nodes[2] of demo.yml`.
-
-    Raises:
-        ConfigError: names the setting, and what to write instead.
-    """
-    values: dict[str, Any] = {}
-    for name, value in _flatten(given).items():
-        if name.startswith(ATTRIBUTE_PREFIX) and len(name) > len(ATTRIBUTE_PREFIX):
-            read: Callable[[object], Any] = _text
-        elif name in SETTINGS:
-            read = SETTINGS[name].read
-        else:
-            raise ConfigError(f"{where}: unknown setting [{name}]. {_did_you_mean(name, [*SETTINGS, 'node.attr.*'])}")
-        try:
-            values[name] = read(value)
-        except ValueError as error:
-            raise ConfigError(f"{where}: [{name}] is {error}; not [{value}].") from None
-    return values
-
-
-def _flatten(given: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    flat: dict[str, object] = {}
-    for key, value in given.items():
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def _did_you_mean(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"Did you mean [{close[0]}]?" if close else f"Known are {', '.join(known)}."
+    def discovery_node(self, node_id: str, ephemeral_id: str, http_port: int, transport_port: int) -> DiscoveryNode:
+        """How the others are to know it, on the ports that it has."""
+        return DiscoveryNode(
+            id=node_id,
+            name=self.name,
+            ephemeral_id=ephemeral_id,
+            host=self.host,
+            transport_address=_address(self.host, transport_port),
+            http_address=_address(self.host, http_port),
+            roles=self.roles,
+            attributes=self.attributes,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,12 +80,23 @@ class Options:
     config_name: str = "config"
 
 
+class ClusterConfig(msgspec.Struct, frozen=True):
+    """A cluster to start."""
+
+    name: str
+    nodes: tuple[NodeConfig, ...]
+    # Names of those who vote first; the first one is to be the manager.
+    initial_cluster_manager_nodes: tuple[str, ...] = ()
+    # What nodes that are added later are made from.
+    options: Options = Options()
+    # Of the control API; 0 where the system is to choose.
+    control_port: int = 0
+
+
 def cluster_config(options: Options) -> ClusterConfig:
     """The whole cluster, checked. Raises ConfigError, which names the field and the remedy."""
     of_cluster, of_nodes = _sections(options)
-    shared = read_settings(of_cluster, f"`cluster` of {options.config_name}")
-    shared |= read_settings(options.settings or {}, "settings")
-    shared |= read_settings(_named_options(options), "options")
+    shared = _shared(options, of_cluster)
     each = [
         read_settings(given, f"nodes[{number}] of {options.config_name}") for number, given in enumerate(of_nodes, 1)
     ]
@@ -219,13 +107,65 @@ def cluster_config(options: Options) -> ClusterConfig:
     each += [{"node.roles": ()}] * options.coordinating_only
     nodes = tuple(_node(number, {**shared, **values}, options, len(each)) for number, values in enumerate(each))
     _check_nodes(nodes)
+    name = shared.get("cluster.name", SETTINGS["cluster.name"].default)
     # Who chooses the ports of nodes does not think of this one: it is not to collide with another cluster's.
     chosen = options.http_port is not None or any("http.port" in values for values in each)
-    return ClusterConfig(
-        shared.get("cluster.name", SETTINGS["cluster.name"].default),
-        nodes,
-        ANY_PORT if options.any_port or chosen else CONTROL_PORT + options.port_offset,
-    )
+    control_port = ANY_PORT if options.any_port or chosen else CONTROL_PORT + options.port_offset
+    return ClusterConfig(name, nodes, _initial(shared, nodes), options, control_port=control_port)
+
+
+def added_node(
+    config: ClusterConfig, nodes: Sequence[NodeConfig], name: str, settings: Mapping[str, object]
+) -> NodeConfig:
+    """One node more for a cluster that has these. Raises ConfigError, which names the field and the remedy.
+
+    Args:
+        name: empty for the next one by the cluster's template.
+        settings: its own, such as `node.roles`; beside them those of the whole cluster count.
+    """
+    options = config.options
+    values = read_settings(settings, f"[{name}]" if name else "the new node")
+    if mine := [name for name in values if name in SETTINGS and SETTINGS[name].of_cluster]:
+        raise ConfigError(f"[{mine[0]}] belongs to the whole cluster: it is set when that starts.")
+    values = {**_shared(options, _sections(options)[0]), **values}
+    if name:
+        values["node.name"] = _file_name_or_error(name)
+    for number in range(len(config.nodes) + len(nodes) + 1):
+        # Numbers of nodes that were removed are given again.
+        node = _node(number, values, options, len(config.nodes))
+        try:
+            _check_nodes([*nodes, node])
+        except ConfigError as error:
+            refusal = error
+        else:
+            return node
+    raise refusal
+
+
+def _file_name_or_error(name: str) -> str:
+    try:
+        return file_name(name)
+    except ValueError as error:
+        raise ConfigError(f"[node.name] is {error}; not [{name}].") from None
+
+
+def _shared(options: Options, of_cluster: Mapping[str, object]) -> dict[str, Any]:
+    """The settings of the whole cluster."""
+    shared = read_settings(of_cluster, f"`cluster` of {options.config_name}")
+    shared |= read_settings(options.settings or {}, "settings")
+    return shared | read_settings(_named_options(options), "options")
+
+
+def _initial(shared: Mapping[str, Any], nodes: Sequence[NodeConfig]) -> tuple[str, ...]:
+    """Who votes first. Raises ConfigError."""
+    eligible = [node.name for node in nodes if node.is_cluster_manager_eligible]
+    names: tuple[str, ...] = shared.get("cluster.initial_cluster_manager_nodes") or tuple(eligible[:MOST_INITIAL])
+    if wrong := [name for name in names if name not in eligible]:
+        raise ConfigError(
+            f"[cluster.initial_cluster_manager_nodes] names [{wrong[0]}], which is no node that may become cluster "
+            f"manager: there are {', '.join(eligible[:10])}."
+        )
+    return names
 
 
 def _named_options(options: Options) -> dict[str, object]:
@@ -266,7 +206,6 @@ def _node(number: int, values: dict[str, Any], options: Options, count: int) -> 
     attributes = {
         name.removeprefix(ATTRIBUTE_PREFIX): text for name, text in values.items() if name.startswith(ATTRIBUTE_PREFIX)
     }
-    check = "cluster.fault_detection.follower_check"
     http, transport = _ports(number, options, count)
     return NodeConfig(
         name=value("node.name") or _file_name_of(options.node_name, number + 1),
@@ -279,12 +218,22 @@ def _node(number: int, values: dict[str, Any], options: Options, count: int) -> 
         max_header_bytes=value("http.max_header_size"),
         max_initial_line_bytes=value("http.max_initial_line_length"),
         connect_timeout_s=value("transport.connect_timeout") * scale,
-        check_interval_s=value(f"{check}.interval") * scale,
-        check_timeout_s=value(f"{check}.timeout") * scale,
-        check_retry_count=value(f"{check}.retry_count"),
+        coordination=_coordination(value, scale),
         time_scale=scale,
         explicit={name: _shown(setting) for name, setting in values.items()},
     )
+
+
+def _coordination(value: Callable[[str], Any], scale: float) -> CoordinationSettings:
+    checks = "cluster.fault_detection"
+    times_ms = {field_name: value(name) * 1000 for name, (field_name, _, _) in COORDINATION_TIMES.items()}
+    return replace(
+        CoordinationSettings(),
+        follower_check_retry_count=value(f"{checks}.follower_check.retry_count"),
+        leader_check_retry_count=value(f"{checks}.leader_check.retry_count"),
+        auto_shrink_voting_configuration=value("cluster.auto_shrink_voting_configuration"),
+        **times_ms,
+    ).scaled(scale)
 
 
 def _shown(value: Any) -> str:
@@ -293,7 +242,7 @@ def _shown(value: Any) -> str:
 
 def _file_name_of(template: str, number: int) -> str:
     try:
-        return _file_name(template.format(n=number))
+        return file_name(template.format(n=number))
     except (ValueError, KeyError, IndexError):
         raise ConfigError(f"node_name [{template}] is no template for names, such as node-{{n}}.") from None
 
@@ -324,8 +273,12 @@ def _check_nodes(nodes: Sequence[NodeConfig]) -> None:
                     "set --http-port and --transport-port further apart, or --any-port."
                 )
             ports[node.host, port] = node.name
-    if not any(set(node.roles) & {"cluster_manager", "master"} for node in nodes):
+    if not any(node.is_cluster_manager_eligible for node in nodes):
         raise ConfigError("No node may become cluster manager: give one of them the role cluster_manager.")
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def read_config_file(path: str) -> Mapping[str, object]:

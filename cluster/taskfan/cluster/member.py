@@ -8,6 +8,8 @@ import faulthandler
 import gc
 import logging
 import os
+import pathlib
+import random
 import signal
 import socket
 import sys
@@ -17,19 +19,22 @@ from typing import TextIO
 
 from taskfan.cluster.async_channel import Channel
 from taskfan.cluster.channel import ChannelClosed
+from taskfan.cluster.config import NodeConfig
 from taskfan.cluster.fault_messages import MOST_HITS_TOLD, AskHits, FaultsSet, HitsTold, SetFaults
 from taskfan.cluster.fork_server import BLOCKED_SIGNALS
 from taskfan.cluster.grpc_services import services_of
 from taskfan.cluster.machine import LocalMachine
-from taskfan.cluster.messages import Applied, Bound, CannotStart, MemberSpec, Publish
+from taskfan.cluster.messages import Bound, CannotStart, Holds, Join, MemberSpec
 from taskfan.coordinator import ACTIONS as COORDINATING_ACTIONS
 from taskfan.coordinator.rest.protocol import HttpSettings
 from taskfan.coordinator.rest.server import RestServer
 from taskfan.node.actions import ACTIONS as NODE_ACTIONS
 from taskfan.node.clock import Clock, SystemClock
-from taskfan.node.cluster_state import ClusterState
+from taskfan.node.coordination.coordinator import Coordinator
+from taskfan.node.coordination.store import FileStore, MemoryStore, StateStore
 from taskfan.node.faults.faulty_transport import FaultyTransport
 from taskfan.node.grpc_transport import GrpcTransport
+from taskfan.node.membership import Membership
 from taskfan.node.memory_transport import MemoryTransport
 from taskfan.node.node import Node
 from taskfan.node.transport import TransportSettings
@@ -75,6 +80,8 @@ _ACTIONS_BY_NAME = {action.name: action for action in ACTIONS}
 MakeTransport = Callable[[MemberSpec, Clock], tuple[GrpcTransport | MemoryTransport, int]]
 # A member that does not end by itself in this time is killed by whoever asked it to.
 GRACE_S = 2.0
+# Checks of a link that fail before it is given up, beyond those of fault detection: an election goes between.
+LATER_LINK_CHECKS = 7
 # A member makes little garbage in cycles: collections may be rare, and each copies pages shared with the others.
 GC_THRESHOLDS = (50_000, 50, 100)
 
@@ -106,26 +113,30 @@ async def _run(control: socket.socket, http: socket.socket) -> int:
 
 def grpc_transport(spec: MemberSpec, clock: Clock) -> tuple[GrpcTransport, int]:
     """The transport of a member, and its port. Raises OSError when the port cannot be had."""
-    node = spec.node
-    settings = TransportSettings(
+    transport = GrpcTransport(spec.node_id, spec.ephemeral_id, spec.cluster_name, clock, link_settings(spec.node))
+    return transport, transport.bind(spec.node.host, spec.transport_port)
+
+
+def link_settings(node: NodeConfig) -> TransportSettings:
+    """A silent link is left to fault detection, which knows what to do about it: its own checks give up later."""
+    checks = node.coordination
+    return TransportSettings(
         connect_timeout_s=node.connect_timeout_s,
-        check_interval_s=node.check_interval_s,
-        check_timeout_s=node.check_timeout_s,
-        check_retry_count=node.check_retry_count,
+        check_interval_s=checks.follower_check_interval_ms / 1000,
+        check_timeout_s=checks.follower_check_timeout_ms / 1000,
+        check_retry_count=max(checks.follower_check_retry_count, checks.leader_check_retry_count) + LATER_LINK_CHECKS,
     )
-    transport = GrpcTransport(spec.node_id, spec.ephemeral_id, spec.cluster_name, clock, settings)
-    return transport, transport.bind(node.host, spec.transport_port)
 
 
 class Member:
-    """One node, its transport and its REST front, and the supervisor's word on what the cluster is."""
+    """One node, its part in the cluster, its transport and its REST front."""
 
     def __init__(self, http: socket.socket, make_transport: MakeTransport) -> None:
         self._http = http
         self._make_transport = make_transport
         self._stopping = asyncio.Event()
         self.clock = SystemClock(on_error=_log_error)
-        self._node: Node | None = None
+        self._membership: Membership | None = None
         self._rest: RestServer | None = None
 
     def stop(self) -> None:
@@ -136,14 +147,19 @@ class Member:
         """From the first word of the supervisor to the last, or to `stop`. Returns the exit status."""
         channel = await Channel.open(control)
         self.spec = await channel.receive(MemberSpec)
-        log.info("starting, pid %d", os.getpid())
+        log.info("starting, pid %d, seed %d", os.getpid(), self.spec.seed)
         try:
             self.transport, port = self._make_transport(self.spec, self.clock)
         except OSError as error:
             channel.send(CannotStart(str(error), self.spec.transport_port))
             await channel.close()
             return 1
-        self.faults = FaultyTransport(self.transport, _ACTIONS_BY_NAME)
+        try:
+            self._make_node(port)
+        except (OSError, ValueError) as error:
+            channel.send(CannotStart(str(error)))
+            await channel.close()
+            return 1
         channel.send(Bound(port))
         follower = asyncio.ensure_future(self._follow(channel))
         stopper = asyncio.ensure_future(self._stopping.wait())
@@ -156,17 +172,35 @@ class Member:
         log.info("stopped")
         return 0
 
+    def _make_node(self, transport_port: int) -> None:
+        """Before the transport takes links, so that whoever asks finds everything in place.
+
+        Raises:
+            ValueError, OSError: what its last process left to it cannot be read.
+        """
+        spec = self.spec
+        local = spec.node.discovery_node(spec.node_id, spec.ephemeral_id, spec.http_port, transport_port)
+        store: StateStore = FileStore(pathlib.Path(spec.state_path)) if spec.state_path else MemoryStore()
+        self._coordinator = Coordinator(local, spec.cluster_name, spec.node.coordination, store.load())
+        self.faults = FaultyTransport(self.transport, _ACTIONS_BY_NAME)
+        self.faults.introduce(local)
+        machine = LocalMachine(spec.node)
+        self.node = node = Node(local, self._coordinator.applied, self.clock, self.faults, machine)
+        for action in ACTIONS:
+            node.add_action(action)
+        chance = random.Random(spec.seed)
+        self._membership = Membership(node, self._coordinator, self.faults, chance, store)
+
     async def _follow(self, channel: Channel) -> None:
-        """Serve from the first cluster state on, do what is said; returns when nobody says more."""
+        """Serve, and do what the supervisor says; returns when that says no more."""
+        await self._serve()
+        self.clock.spawn(self._tell(channel), "telling the supervisor")
+        assert self._membership is not None
         with contextlib.suppress(ChannelClosed):
             while True:
-                match await channel.receive(Publish | SetFaults | AskHits):
-                    case Publish(state):
-                        if self._node is None:
-                            await self._serve(state)
-                        else:
-                            self._node.apply_cluster_state(state)
-                        channel.send(Applied(state.version))
+                match await channel.receive(Join | SetFaults | AskHits):
+                    case Join(seeds, initial, cluster_uuid):
+                        self._membership.start(seeds, initial, cluster_uuid)
                     case SetFaults(version, rules):
                         self.faults.set_rules(rules)
                         channel.send(FaultsSet(version))
@@ -175,21 +209,25 @@ class Member:
                         hits = [hit for state in states for hit in state.hits][:MOST_HITS_TOLD]
                         channel.send(HitsTold(number, fault, sum(state.hit_count for state in states), hits))
 
-    async def _serve(self, state: ClusterState) -> None:
-        local = state.get(self.spec.node_id)
-        assert local is not None, "a member is part of each state it is sent"
-        self.faults.introduce(local)
-        self._node = node = Node(local, state, self.clock, self.faults, LocalMachine(self.spec.node))
-        for action in ACTIONS:
-            node.add_action(action)
-        services = await services_of(node)
+    async def _tell(self, channel: Channel) -> None:
+        """Tell the supervisor what this node knows of the cluster, again whenever that changes."""
+        state = self.node.cluster_state
+        while True:
+            processes = frozenset(node.ephemeral_id for node in state)
+            voters = self._coordinator.core.accepted.voters
+            channel.send(Holds(state.term, state.version, state.manager_id or "", processes, voters))
+            state = await self.node.newer_cluster_state(state)
+
+    async def _serve(self) -> None:
+        services = await services_of(self.node)
         if isinstance(self.transport, GrpcTransport):
             self.transport.add_service(services)
-        await self.faults.start(node)
-        self._rest = RestServer(node, self._http_settings())
+        await self.faults.start(self.node)
+        self._rest = RestServer(self.node, self._http_settings())
         await self._rest.start(self._http)
         # What was made by now lives as long as the process.
         gc.freeze()
+        local = self.node.local
         log.info("serving http %s, transport %s", local.http_address, local.transport_address)
 
     def _http_settings(self) -> HttpSettings:
@@ -202,6 +240,9 @@ class Member:
         )
 
     async def _close(self) -> None:
+        if self._membership is not None:
+            # First: what else ends here must not look like trouble of others to it.
+            self._membership.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GRACE_S):
                 if self._rest is not None:

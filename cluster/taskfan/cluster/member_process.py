@@ -19,12 +19,12 @@ from taskfan.cluster.errors import ClusterError
 from taskfan.cluster.fault_messages import FaultsSet, HitsTold
 from taskfan.cluster.fork_server import ForkServer
 from taskfan.cluster.messages import (
-    Applied,
     Bound,
     CannotStart,
     Ended,
     Fork,
     Forked,
+    Holds,
     MemberSpec,
     NodeState,
     NodeStatus,
@@ -44,14 +44,17 @@ class MemberProcess:
     `reason` says why it ended, when nobody asked it to.
     """
 
-    def __init__(self, config: NodeConfig, record: NodeRecord, directory: StateDirectory) -> None:
+    def __init__(
+        self, config: NodeConfig, record: NodeRecord, directory: StateDirectory, on_news: Callable[[], None]
+    ) -> None:
         self.config = config
         self.record = record
         self._phase: Literal["starting", "running", "stopped", "ended"] = "stopped"
         self.is_paused = False
         self.pid = 0
         self.reason = ""
-        self.applied_version = 0
+        # What it said last of the cluster.
+        self.holds: Holds | None = None
         self.faults_version = 0
         # What each of its processes, by number, told last of each fault.
         self.hits: dict[tuple[str, int], HitsTold] = {}
@@ -64,6 +67,7 @@ class MemberProcess:
         self._refusal: CannotStart | None = None
         self._is_bound = False
         self._changed = asyncio.Condition()
+        self._on_news = on_news
         self._http: socket.socket | None = None
 
     # ------------------------------------------------------------------ what it is
@@ -79,29 +83,29 @@ class MemberProcess:
         return "paused" if self.is_paused else self._phase
 
     @property
-    def is_member(self) -> bool:
-        """Whether it is part of the cluster: it serves, or would if it were not paused."""
-        return self._phase == "running"
+    def is_running(self) -> bool:
+        """Whether it is to be part of the cluster, and can: it does not stand still."""
+        return self._phase == "running" and not self.is_paused
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    @property
+    def id(self) -> str:
+        """Of the node, in all its processes."""
+        return self.record.id
 
     @property
     def url(self) -> str:
-        return f"http://{_address(self.config.host, self.record.http_port)}"
+        return f"http://{self.discovery_node().http_address}"
 
     def discovery_node(self) -> DiscoveryNode:
         """How the others are to know it."""
-        host = self.config.host
-        return DiscoveryNode(
-            id=self.record.id,
-            name=self.config.name,
-            ephemeral_id=self.ephemeral_id,
-            host=host,
-            transport_address=_address(host, self.record.transport_port),
-            http_address=_address(host, self.record.http_port),
-            roles=self.config.roles,
-            attributes=self.config.attributes,
-        )
+        record = self.record
+        return self.config.discovery_node(record.id, self.ephemeral_id, record.http_port, record.transport_port)
 
-    def status(self, manager_id: str | None) -> NodeStatus:
+    def status(self, manager_id: str) -> NodeStatus:
         """For whoever asks."""
         node = self.discovery_node()
         return NodeStatus(
@@ -134,7 +138,7 @@ class MemberProcess:
         self._directory.limit_log(Path(self.log))
         ours, theirs = socket.socketpair()
         self.number, self._phase, self.pid, self.reason = number, "starting", 0, ""
-        self.applied_version, self._is_bound, self._refusal = 0, False, None
+        self.holds, self._is_bound, self._refusal = None, False, None
         self.faults_version = 0
         self.ephemeral_id = node_id_from_bytes(os.urandom(16))
         try:
@@ -145,8 +149,18 @@ class MemberProcess:
             self.release_http_port()
         self._channel = await Channel.open(ours)
         self._reader = asyncio.create_task(self._read(self._channel))
-        port = self.record.transport_port or self.config.transport_port
-        self._channel.send(MemberSpec(cluster_name, self.config, self.record.id, self.ephemeral_id, port))
+        self._channel.send(
+            MemberSpec(
+                cluster_name,
+                self.config,
+                self.record.id,
+                self.ephemeral_id,
+                self.record.http_port,
+                self.record.transport_port or self.config.transport_port,
+                seed=int.from_bytes(os.urandom(6)),
+                state_path=str(self._directory.state_of(self.config.name)),
+            )
+        )
 
     def release_http_port(self) -> None:
         """Let go of a port that was taken. Twice is fine."""
@@ -157,11 +171,11 @@ class MemberProcess:
     async def _read(self, channel: Channel) -> None:
         with contextlib.suppress(ChannelClosed):
             while True:
-                match await channel.receive(Bound | Applied | CannotStart | FaultsSet | HitsTold):
+                match await channel.receive(Bound | Holds | CannotStart | FaultsSet | HitsTold):
                     case Bound(port):
                         self.record.transport_port, self._is_bound = port, True
-                    case Applied(version):
-                        self.applied_version = version
+                    case Holds() as holds:
+                        self.holds = holds
                     case FaultsSet(version):
                         self.faults_version = version
                     case HitsTold() as told:
@@ -171,6 +185,7 @@ class MemberProcess:
                 await self._tell()
 
     async def _tell(self) -> None:
+        self._on_news()
         async with self._changed:
             self._changed.notify_all()
 
@@ -180,13 +195,10 @@ class MemberProcess:
         if not self._is_bound:
             raise self.failure()
 
-    def serves(self) -> None:
-        """It has become a part of the cluster."""
+    def join(self, line: bytes) -> None:
+        """Send it Join, encoded: from here on its end is the end of a part of the cluster."""
         self._phase = "running"
-
-    async def applied(self, version: int) -> None:
-        """Wait until it holds that cluster state, is paused, or ends. The caller bounds the wait."""
-        await self.until(lambda member: member.applied_version >= version or member.state != "running")
+        self.send_line(line)
 
     async def failed(self) -> None:
         """Wait until it ends, and raise ClusterError. The caller bounds the wait."""
@@ -197,8 +209,9 @@ class MemberProcess:
         """Why it has no process."""
         if self._refusal is not None and self._refusal.port:
             return cannot_bind(self.config.host, self._refusal.port, OSError(errno.EADDRINUSE, self._refusal.reason))
+        reason = f"cannot start: {self._refusal.reason}" if self._refusal else self.reason or "has no process"
         return ClusterError(
-            f"Node [{self.config.name}] {self.reason or 'has no process'}.",
+            f"Node [{self.config.name}] {reason}.",
             log=self.log,
             last_lines=last_lines(self.log),
         )
@@ -246,10 +259,6 @@ class MemberProcess:
     async def gone(self) -> None:
         """Wait until it has no process. The caller bounds the wait."""
         await self.until(lambda member: not member.has_process)
-
-
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _describe(status: int) -> str:

@@ -1,35 +1,81 @@
-"""Which cluster state follows when nodes come and go, as long as the members are given at start. Pure."""
+"""Whether members agree on who is there, as far as that can be waited for. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from typing import Protocol
 
-from taskfan.node.cluster_state import ClusterState, DiscoveryNode
-
-
-def first_state(cluster_name: str, cluster_uuid: str, nodes: Sequence[DiscoveryNode]) -> ClusterState:
-    """The state a cluster starts with; the first eligible node is the manager."""
-    manager = _first_eligible(nodes)
-    return ClusterState(cluster_name, cluster_uuid, 1, tuple(nodes), None if manager is None else manager.id)
+from taskfan.cluster.messages import Holds
 
 
-def next_state(state: ClusterState, *, joined: Sequence[DiscoveryNode] = (), left: Sequence[str] = ()) -> ClusterState:
-    """The state after nodes left (by id) and others joined; one that joins again replaces what it was.
+class Seen(Protocol):
+    """A member as its supervisor sees it."""
 
-    The manager stays as long as it does; after it, the first eligible node that is there takes over, in a new term.
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def id(self) -> str:
+        """Its node's."""
+
+    @property
+    def ephemeral_id(self) -> str:
+        """Its process's."""
+
+    @property
+    def is_running(self) -> bool:
+        """It has a process that does not stand still."""
+
+    @property
+    def is_paused(self) -> bool: ...
+
+    @property
+    def holds(self) -> Holds | None:
+        """What it said last of the cluster."""
+
+
+def has_manager_to_be(members: Sequence[Seen]) -> bool:
+    """Whether a manager is there, or can be elected by those that run."""
+    running = frozenset(member.id for member in members if member.is_running)
+    told = [member.holds for member in members if member.is_running and member.holds is not None]
+    return any(holds.manager_id for holds in told) or any(_can_elect(holds, running) for holds in told)
+
+
+def what_is_missing(members: Sequence[Seen]) -> str:
+    """What is still to come until all members that run know who is there; nothing when no more is to come.
+
+    All is well when each has the same manager, and knows all that run and none that ended. A member that is paused may
+    still be known. No more is to come while the manager itself is paused, or while too few that vote run: who is
+    there cannot change then.
     """
-    gone = {*left, *(node.id for node in joined)}
-    nodes = (*(node for node in state.nodes if node.id not in gone), *joined)
-    stays = any(node.id == state.manager_id for node in state.nodes if node.id not in gone)
-    manager_id = state.manager_id
-    if not stays:
-        manager = _first_eligible(nodes)
-        manager_id = None if manager is None else manager.id
-    # Without a manager no term begins: it does with the next one.
-    term = state.term if stays or manager_id is None else state.term + 1
-    return replace(state, version=state.version + 1, nodes=nodes, manager_id=manager_id, term=term)
+    running = [member for member in members if member.is_running]
+    running_ids = frozenset(member.id for member in running)
+    must_know = frozenset(member.ephemeral_id for member in running)
+    may_know = must_know | frozenset(member.ephemeral_id for member in members if member.is_paused)
+    managers: dict[str, None] = {}
+    for member in running:
+        holds = member.holds
+        if holds is None:
+            return f"[{member.name}] has not said what it knows"
+        if not holds.manager_id:
+            if _can_elect(holds, running_ids) or not holds.voters:
+                return f"[{member.name}] has no cluster manager"
+            continue
+        if any(other.is_paused and other.id == holds.manager_id for other in members):
+            continue
+        if not must_know <= holds.processes:
+            return f"[{member.name}] does not know all nodes yet"
+        if not holds.processes <= may_know:
+            return f"[{member.name}] still knows a node that has ended"
+        managers[holds.manager_id] = None
+    return "" if len(managers) < 2 else "there are two cluster managers"
 
 
-def _first_eligible(nodes: Sequence[DiscoveryNode]) -> DiscoveryNode | None:
-    return next((node for node in nodes if node.is_cluster_manager_eligible), None)
+def newest(members: Sequence[Seen]) -> Holds | None:
+    """What is known of the cluster: the newest state that has a manager, or the newest there is."""
+    told = [member.holds for member in members if member.is_running and member.holds is not None]
+    return max(told, key=lambda holds: (bool(holds.manager_id), holds.term, holds.version), default=None)
+
+
+def _can_elect(holds: Holds, running: frozenset[str]) -> bool:
+    return 2 * sum(voter in running for voter in holds.voters) > len(holds.voters)

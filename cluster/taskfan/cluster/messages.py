@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from taskfan.cluster.config import ClusterConfig, NodeConfig
-from taskfan.node.cluster_state import ClusterState
+from taskfan.node.cluster_state import DiscoveryNode
 
 # Raised with every change that an older side would misread.
 PROTOCOL_VERSION = 1
@@ -48,7 +48,7 @@ class Progress(msgspec.Struct, tag="progress"):
 # ---------------------------------------------------------------------- command line or Python, and the supervisor
 
 NodeState = Literal["starting", "running", "paused", "stopped", "ended"]
-Verb = Literal["status", "ready", "down", "start", "stop", "restart", "kill", "pause", "resume"]
+Verb = Literal["status", "ready", "down", "start", "stop", "restart", "kill", "pause", "resume", "add", "remove"]
 
 
 class Command(msgspec.Struct, tag="command"):
@@ -57,8 +57,10 @@ class Command(msgspec.Struct, tag="command"):
     """
 
     verb: Verb
-    # Name or id of a node, for the verbs that mean one.
+    # Name or id of a node, for the verbs that mean one. A node that is added may have none: it gets the next one.
     node: str = ""
+    # Its own settings: add.
+    settings: dict[str, Any] = {}
     version: int = PROTOCOL_VERSION
 
 
@@ -87,7 +89,7 @@ class ClusterStatus(msgspec.Struct, tag="status"):
     directory: str
     # Whether the directory goes when the cluster does.
     temporary: bool
-    # Version of the cluster state that was published last.
+    # Version of the newest cluster state that a member has told of.
     version: int
     nodes: list[NodeStatus]
     # Seconds from the start of the supervisor until the cluster was ready.
@@ -191,19 +193,29 @@ Report = Forked | Paused | Resumed | Ended
 
 
 class MemberSpec(msgspec.Struct, tag="member"):
-    """What a member is to be. The first message to it."""
+    """What a member is to be. The first message to it; it serves from then on, but is in no cluster yet.
+
+    Args:
+        seed: of what it draws by chance.
+        state_path: where it keeps what its next process must know; empty keeps it nowhere.
+    """
 
     cluster_name: str
     node: NodeConfig
     node_id: str
     ephemeral_id: str
+    http_port: int
     transport_port: int
+    seed: int
+    state_path: str
 
 
-class Publish(msgspec.Struct, tag="publish"):
-    """A cluster state. A member serves from the first one on."""
+class Join(msgspec.Struct, tag="join"):
+    """The member is to find its cluster, or to begin it: see `Coordinator.start`."""
 
-    state: ClusterState
+    seeds: list[DiscoveryNode]
+    initial_cluster_manager_nodes: tuple[str, ...]
+    cluster_uuid: str
 
 
 class Bound(msgspec.Struct, tag="bound"):
@@ -212,10 +224,20 @@ class Bound(msgspec.Struct, tag="bound"):
     transport_port: int
 
 
-class Applied(msgspec.Struct, tag="applied"):
-    """The member holds this version, and answers on its ports."""
+class Holds(msgspec.Struct, tag="holds"):
+    """The cluster as the member sees it; sent when that changes.
 
+    Args:
+        manager_id: empty when it knows of none.
+        processes: the nodes, by ephemeral id.
+        voters: ids of the nodes whose votes decide.
+    """
+
+    term: int
     version: int
+    manager_id: str
+    processes: frozenset[str]
+    voters: tuple[str, ...]
 
 
 class CannotStart(msgspec.Struct, tag="cannot_start"):

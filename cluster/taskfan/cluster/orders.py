@@ -36,9 +36,11 @@ class Orders:
                 pass
             case "ready":
                 await cluster.check_ready()
+            case "add":
+                await cluster.add_node(command.node, command.settings)
             case verb:
                 member = cluster.find(command.node)
-                if verb in ("stop", "restart", "kill"):
+                if verb in ("stop", "restart", "kill", "remove"):
                     # What faults did there would be forgotten with the process.
                     await self.faults.collect(member)
                 verbs = {
@@ -48,6 +50,7 @@ class Orders:
                     "kill": cluster.kill_node,
                     "pause": cluster.pause_node,
                     "resume": cluster.resume_node,
+                    "remove": cluster.remove_node,
                 }
                 await verbs[verb](member)
         return cluster.status()

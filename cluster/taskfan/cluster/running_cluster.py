@@ -8,27 +8,28 @@ import itertools
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 from taskfan.cluster.channel import encode
-from taskfan.cluster.config import ClusterConfig
+from taskfan.cluster.config import ClusterConfig, NodeConfig, added_node
 from taskfan.cluster.errors import ClusterError
 from taskfan.cluster.fork_server import ForkServer
 from taskfan.cluster.member_process import MemberProcess
-from taskfan.cluster.membership import first_state, next_state
-from taskfan.cluster.messages import ClusterStatus, Ended, Progress, Publish, Report, Resumed
+from taskfan.cluster.membership import has_manager_to_be, newest, what_is_missing
+from taskfan.cluster.messages import ClusterStatus, Ended, Join, Progress, Report
 from taskfan.cluster.readiness import NotReady, check_list, check_roots
 from taskfan.cluster.state_directory import ClusterRecord, NodeRecord, StateDirectory
-from taskfan.node.cluster_state import ClusterState
 from taskfan.node.ids import node_id_from_bytes
 
 # A start is measured in tenths of a second; this is for machines that do much else.
 START_TIMEOUT_S, START_TIMEOUT_PER_NODE_S = 30.0, 0.3
 # How long a member may take to end by itself before it is killed.
 STOP_TIMEOUT_S = 4.0
-# A signal reaches a process in microseconds.
+# A signal reaches a process in microseconds, and the others notice in milliseconds; an election may come of it.
 SIGNAL_TIMEOUT_S = 10.0
+# Faults may keep members from what they would come to otherwise: nobody waits for that as for a cluster that is whole.
+FAULTY_TIMEOUT_S = 3.0
 
 
 class UnknownNode(ClusterError):
@@ -36,7 +37,7 @@ class UnknownNode(ClusterError):
 
 
 class RunningCluster:
-    """The members and the cluster state they are to hold.
+    """The members: their processes, and what they say of the cluster that they form.
 
     Changes that are asked for happen one after the other. What is not asked for, such as the end of a member,
     counts at once.
@@ -54,14 +55,17 @@ class RunningCluster:
         self.lost = asyncio.Event()
         self._fork_server = fork_server
         self._record = directory.read_cluster() or ClusterRecord(_new_id(), {})
-        self.members = [MemberProcess(node, self._record_of(node.name), directory) for node in config.nodes]
-        self._state: ClusterState | None = None
+        self._news = asyncio.Event()
+        self.members = [self._member(node) for node in config.nodes]
         self._changes = asyncio.Lock()
         self._numbers = itertools.count(1)
         self._by_number: dict[int, MemberProcess] = {}
         # Members whose end was asked for, by number.
         self._asked: dict[int, MemberProcess] = {}
         self._tasks: dict[asyncio.Task[Any], None] = {}
+
+    def _member(self, node: NodeConfig) -> MemberProcess:
+        return MemberProcess(node, self._record_of(node.name), self.directory, self._news.set)
 
     def _record_of(self, name: str) -> NodeRecord:
         # Ports are kept for as long as the cluster runs, the id for good.
@@ -89,7 +93,8 @@ class RunningCluster:
         async with self._changes, self._limit("The start", self._start_timeout_s()):
             for member in self.members:
                 member.take_http_port()
-            await self._bring_up(self.members, on_progress)
+            initial = self.config.initial_cluster_manager_nodes
+            await self._bring_up(self.members, initial, on_progress)
             await self._check_ready(self.members)
         self.started_in_s = time.monotonic() - began_s
         on_progress(Progress("ready"))
@@ -126,24 +131,26 @@ class RunningCluster:
     async def check_ready(self) -> None:
         """Return when every member that runs answers over its own ports. Raises ClusterError."""
         async with self._changes, self._limit("The cluster's answer", self._start_timeout_s()):
-            running = [member for member in self.members if member.state == "running"]
             await self._agreed()
-            await self._check_ready(running)
+            if not has_manager_to_be(self.members):
+                raise ClusterError("The cluster has no manager: too few of the nodes that elect it run.")
+            await self._check_ready([member for member in self.members if member.is_running])
 
     def status(self) -> ClusterStatus:
         """What is known now, without asking anybody."""
-        state = self._state
+        known = newest(self.members)
+        manager_id = known.manager_id if known is not None else ""
         return ClusterStatus(
             name=self.config.name,
             cluster_uuid=self._record.cluster_uuid,
             supervisor_pid=os.getpid(),
             directory=str(self.directory.path),
             temporary=self.directory.temporary,
-            version=0 if state is None else state.version,
+            version=0 if known is None else known.version,
             started_in_s=self.started_in_s,
             control_url=f"http://127.0.0.1:{self.control_port}",
             control_token_file=str(self.directory.token_path),
-            nodes=[member.status(None if state is None else state.manager_id) for member in self.members],
+            nodes=[member.status(manager_id) for member in self.members],
         )
 
     # ------------------------------------------------------------------ one node
@@ -151,10 +158,47 @@ class RunningCluster:
     def find(self, name: str) -> MemberProcess:
         """The member of that name or id. Raises ClusterError."""
         for member in self.members:
-            if name in (member.config.name, member.record.id):
+            if name in (member.name, member.record.id):
                 return member
-        names = ", ".join(member.config.name for member in self.members[:10])
+        names = ", ".join(member.name for member in self.members[:10])
         raise UnknownNode(f"No node is named [{name}]: there are {names}{' …' if len(self.members) > 10 else ''}.")
+
+    async def add_node(self, name: str, settings: Mapping[str, object]) -> None:
+        """Start a node more, and return when the cluster is ready with it.
+
+        Args:
+            name: empty for the next one by the cluster's template.
+
+        Raises:
+            ClusterError: it cannot be meant, or it did not start; nothing of it is left.
+        """
+        async with self._changes:
+            config = added_node(self.config, [member.config for member in self.members], name, settings)
+            member = self._member(config)
+            self.members.append(member)
+            try:
+                await self._start_node(member)
+            except BaseException:
+                self._forget(member)
+                raise
+
+    async def remove_node(self, member: MemberProcess) -> None:
+        """Stop a node and forget it, its id too. Raises ClusterError when the others could not do without it."""
+        async with self._changes:
+            if member not in self.members:
+                return
+            others = [other for other in self.members if other is not member]
+            if not any(other.config.is_cluster_manager_eligible for other in others):
+                raise ClusterError(f"Node [{member.name}] is the last that can be cluster manager, so it has to stay.")
+            await self._stop_node(member)
+            self._forget(member)
+
+    def _forget(self, member: MemberProcess) -> None:
+        self.members.remove(member)
+        self._record.nodes.pop(member.name, None)
+        with contextlib.suppress(OSError):
+            self.directory.state_of(member.name).unlink()
+        self.directory.write_cluster(self._record)
 
     async def start_node(self, member: MemberProcess) -> None:
         """Start a node that does not run, under its old id and ports, and return when the cluster is ready with it.
@@ -178,7 +222,7 @@ class RunningCluster:
 
     async def kill_node(self, member: MemberProcess) -> None:
         """End a node as a crash would; return when the others know."""
-        async with self._changes, self._limit(f"The end of [{member.config.name}]", SIGNAL_TIMEOUT_S):
+        async with self._changes, self._limit(f"The end of [{member.name}]", SIGNAL_TIMEOUT_S):
             if member.has_process:
                 self._end(member, signal.SIGKILL)
                 await member.gone()
@@ -186,14 +230,14 @@ class RunningCluster:
 
     async def pause_node(self, member: MemberProcess) -> None:
         """Make a node stand still: its ports stay open, and nothing answers there. Raises ClusterError."""
-        async with self._changes, self._limit(f"The pause of [{member.config.name}]", SIGNAL_TIMEOUT_S):
+        async with self._changes, self._limit(f"The pause of [{member.name}]", SIGNAL_TIMEOUT_S):
             self._need_process(member, "paused")
             member.signal(self._fork_server, signal.SIGSTOP)
             await member.until(lambda member: member.is_paused or not member.has_process)
 
     async def resume_node(self, member: MemberProcess) -> None:
         """Let a paused node go on; return when it knows what it missed. Raises ClusterError."""
-        async with self._changes, self._limit(f"The resumption of [{member.config.name}]", SIGNAL_TIMEOUT_S):
+        async with self._changes, self._limit(f"The resumption of [{member.name}]", SIGNAL_TIMEOUT_S):
             self._need_process(member, "resumed")
             member.signal(self._fork_server, signal.SIGCONT)
             await member.until(lambda member: not member.is_paused or not member.has_process)
@@ -201,16 +245,16 @@ class RunningCluster:
 
     def _need_process(self, member: MemberProcess, done_to: str) -> None:
         if not member.has_process:
-            name = member.config.name
+            name = member.name
             raise ClusterError(f"Node [{name}] does not run, so it cannot be {done_to}: `taskfan start {name}` first.")
 
     async def _start_node(self, member: MemberProcess) -> None:
         if member.has_process:
             return
-        async with self._limit(f"The start of [{member.config.name}]", self._start_timeout_s()):
+        async with self._limit(f"The start of [{member.name}]", self._start_timeout_s()):
             try:
                 member.take_http_port()
-                await self._bring_up([member], lambda _: None)
+                await self._bring_up([member], (), lambda _: None)
                 await self._check_ready([member])
             except BaseException:
                 member.release_http_port()
@@ -221,7 +265,7 @@ class RunningCluster:
     async def _stop_node(self, member: MemberProcess) -> None:
         if not member.has_process:
             return
-        async with self._limit(f"The stop of [{member.config.name}]", STOP_TIMEOUT_S + SIGNAL_TIMEOUT_S):
+        async with self._limit(f"The stop of [{member.name}]", STOP_TIMEOUT_S + SIGNAL_TIMEOUT_S):
             self._end(member, signal.SIGTERM)
             # One that stands still could not end by itself.
             member.signal(self._fork_server, signal.SIGCONT)
@@ -238,8 +282,10 @@ class RunningCluster:
     def _start_timeout_s(self) -> float:
         return START_TIMEOUT_S + START_TIMEOUT_PER_NODE_S * len(self.members)
 
-    async def _bring_up(self, members: Sequence[MemberProcess], on_progress: Callable[[Progress], None]) -> None:
-        """From ports that were taken to members that serve."""
+    async def _bring_up(
+        self, members: Sequence[MemberProcess], initial: tuple[str, ...], on_progress: Callable[[Progress], None]
+    ) -> None:
+        """From ports that were taken to members that serve. `initial` are those who begin the cluster, if it is new."""
         for member in members:
             number = next(self._numbers)
             self._by_number[number] = member
@@ -249,39 +295,28 @@ class RunningCluster:
                 member.send_line(self.faults_line)
         await all_of(member.bound() for member in members)
         on_progress(Progress("bound"))
-        joined = [member.discovery_node() for member in members]
-        if self._state is None:
-            self._state = first_state(self.config.name, self._record.cluster_uuid, joined)
-        else:
-            self._state = next_state(self._state, joined=joined)
         self.directory.write_cluster(self._record)
-        # From here on its end is the end of a part of the cluster.
+        seeds = [member.discovery_node() for member in self.members if member.is_running or member in members]
+        line = encode(Join(seeds, initial, self._record.cluster_uuid))
         for member in members:
-            member.serves()
-        self._publish()
+            member.join(line)
         await self._agreed()
         if ended := [member for member in members if not member.has_process]:
             raise ended[0].failure()
         on_progress(Progress("serving"))
 
-    def _publish(self) -> None:
-        assert self._state is not None
-        line = encode(Publish(self._state))
-        for member in self.members:
-            # One that is paused gets the newest state when it goes on: nothing heaps up before it.
-            if member.state == "running":
-                member.send_line(line)
-
     async def _agreed(self) -> None:
-        """Wait until every member that can holds the newest state. The caller bounds the wait."""
-        assert self._state is not None
-        version = self._state.version
-        await all_of(member.applied(version) for member in self.members if member.state == "running")
+        """Wait until all members that run know who is there, as far as they can. The caller bounds the wait."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FAULTY_TIMEOUT_S if self.faults_line else None):
+                while what_is_missing(self.members):
+                    self._news.clear()
+                    await self._news.wait()
 
     async def _check_ready(self, started: Sequence[MemberProcess]) -> None:
         """Each of these answers on its HTTP port, and a list through one member shows that each does on its other."""
         # Through one that is older, where there is one: its link to a new one goes over the transport port.
-        older = [member for member in self.members if member.state == "running" and member not in started]
+        older = [member for member in self.members if member.is_running and member not in started]
         asked = (older or list(started))[0]
         ids = [member.record.id for member in started]
         checks = [
@@ -305,17 +340,10 @@ class RunningCluster:
 
     def _on_report(self, report: Report) -> None:
         member = self._by_number[report.number]
-        was_member = member.is_member
         member.reported(report, asked=report.number in self._asked)
         if isinstance(report, Ended):
             del self._by_number[report.number]
             self._asked.pop(report.number, None)
-            if was_member and self._state is not None:
-                # Not under the lock: who holds it may be waiting for just this.
-                self._state = next_state(self._state, left=[member.record.id])
-                self._publish()
-        elif isinstance(report, Resumed) and was_member and self._state is not None:
-            member.send_line(encode(Publish(self._state)))
         self._spawn(member.settle())
 
     @contextlib.asynccontextmanager
@@ -324,13 +352,10 @@ class RunningCluster:
             async with asyncio.timeout(timeout_s):
                 yield
         except TimeoutError:
-            late = [m.config.name for m in self.members if m.has_process and not self._holds_newest(m)]
-            who = f": no word from {', '.join(late[:5])}" if late else ""
+            missing = what_is_missing(self.members)
+            why = f": {missing}" if missing else ""
             log = str(self.directory.supervisor_log)
-            raise ClusterError(f"{what} took longer than {timeout_s:g} s{who}.", log=log) from None
-
-    def _holds_newest(self, member: MemberProcess) -> bool:
-        return self._state is not None and member.applied_version >= self._state.version
+            raise ClusterError(f"{what} took longer than {timeout_s:g} s{why}.", log=log) from None
 
 
 async def all_of(work: Iterable[Awaitable[Any]], *, unless: Iterable[Awaitable[Any]] = ()) -> None:

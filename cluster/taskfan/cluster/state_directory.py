@@ -89,6 +89,10 @@ class StateDirectory:
         """The log of a node. Names were checked: they are safe as file names."""
         return self.logs / f"{node_name}.log"
 
+    def state_of(self, node_name: str) -> Path:
+        """What a node's next process must know of the cluster."""
+        return self.path / "nodes" / f"{node_name}.json"
+
     @property
     def supervisor_log(self) -> Path:
         return self.path / "supervisor.log"
@@ -121,6 +125,7 @@ class StateDirectory:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.path.chmod(0o700)
             self.logs.mkdir(exist_ok=True)
+            (self.path / "nodes").mkdir(exist_ok=True)
 
     def lock(self) -> None:
         """Become the one supervisor of this directory, until this process and those it forks have ended.
@@ -162,7 +167,9 @@ class StateDirectory:
     def clean_run(self) -> None:
         """Remove what only a running supervisor needs. Twice is fine."""
         socket_path = Path(self.socket_path)
-        for path in (self.path / "supervisor.json", self.token_path, socket_path):
+        # What nodes know of the cluster goes as well: each run begins with an election of its own.
+        states = sorted((self.path / "nodes").glob("*"))
+        for path in (self.path / "supervisor.json", self.token_path, socket_path, *states):
             with contextlib.suppress(OSError):
                 path.unlink()
         if socket_path.parent != self.path:

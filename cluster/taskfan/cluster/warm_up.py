@@ -14,10 +14,10 @@ import traceback
 from taskfan.cluster.async_channel import Channel
 from taskfan.cluster.config import NodeConfig
 from taskfan.cluster.member import Member, log_to, new_event_loop
-from taskfan.cluster.messages import Applied, Bound, MemberSpec, Publish
+from taskfan.cluster.messages import Bound, Holds, Join, MemberSpec
 from taskfan.cluster.readiness import check_list, check_roots
 from taskfan.node.clock import Clock, SystemClock
-from taskfan.node.cluster_state import ClusterState, DiscoveryNode
+from taskfan.node.cluster_state import DiscoveryNode
 from taskfan.node.memory_transport import MemoryNetwork, MemoryTransport
 
 # Python specialises code that has run a few times.
@@ -45,13 +45,12 @@ def warm_up(config: NodeConfig) -> None:
 async def _run_members(config: NodeConfig) -> None:
     network = MemoryNetwork(SystemClock())
     sockets = [socket.create_server((_HOST, 0)) for _ in range(2)]
-    nodes = [_node(number, sock) for number, sock in enumerate(sockets)]
+    nodes = [_node(config, number, sock) for number, sock in enumerate(sockets)]
 
     def memory_transport(spec: MemberSpec, clock: Clock) -> tuple[MemoryTransport, int]:
         transport = network.transport(nodes[spec.transport_port], _CLUSTER, clock=clock)
         return transport, spec.transport_port
 
-    state = ClusterState(_CLUSTER, "", 1, tuple(nodes), nodes[0].id)
     async with asyncio.timeout(TIMEOUT_S):
         pairs = [socket.socketpair() for _ in nodes]
         running = [
@@ -60,12 +59,16 @@ async def _run_members(config: NodeConfig) -> None:
         ]
         channels = [await Channel.open(ours) for ours, _ in pairs]
         for number, (node, channel) in enumerate(zip(nodes, channels, strict=True)):
-            channel.send(MemberSpec(_CLUSTER, config, node.id, node.ephemeral_id, number))
+            http_port = _port(sockets[number])
+            channel.send(MemberSpec(_CLUSTER, config, node.id, node.ephemeral_id, http_port, number, number, ""))
             await channel.receive(Bound)
-            channel.send(Publish(state))
-            await channel.receive(Applied)
+        for channel in channels:
+            channel.send(Join(nodes, (nodes[0].id,), "warm-up"))
+        for channel in channels:
+            while len((await channel.receive(Holds)).processes) < len(nodes):
+                pass
         for _ in range(ROUNDS):
-            await check_roots([(_HOST, _port(sockets[0]), nodes[0].name)], _CLUSTER)
+            await check_roots([(_HOST, _port(sockets[0]), config.name)], _CLUSTER)
             await check_list(_HOST, _port(sockets[0]), [node.id for node in nodes], only_these=False)
         for channel in channels:
             await channel.close()
@@ -73,9 +76,9 @@ async def _run_members(config: NodeConfig) -> None:
     await network.clock.close()
 
 
-def _node(number: int, sock: socket.socket) -> DiscoveryNode:
+def _node(config: NodeConfig, number: int, sock: socket.socket) -> DiscoveryNode:
     node_id = str(number) * 22
-    return DiscoveryNode(node_id, f"node{number}", node_id, _HOST, f"{_HOST}:{number}", f"{_HOST}:{_port(sock)}")
+    return config.discovery_node(node_id, node_id, _port(sock), number)
 
 
 def _port(sock: socket.socket) -> int:
