@@ -58,7 +58,7 @@ class JournalGap(Event, frozen=True):
 
 
 class RequestSent(Event, rename={"size": "bytes"}, frozen=True):
-    """A request waits to be written on its link. `ban_of` is the parent that it bans, or whose ban it removes."""
+    """A request waits to be written on its link. `ban_of` is the parent that it bans, or with `unban` allows again."""
 
     message: str
     link: str
@@ -66,6 +66,7 @@ class RequestSent(Event, rename={"size": "bytes"}, frozen=True):
     action: str
     parent: str = ""
     ban_of: str = ""
+    unban: bool = False
     opaque_id: str = ""
     size: int = 0
 
@@ -79,6 +80,7 @@ class RequestReceived(Event, rename={"from_": "from"}, frozen=True):
     action: str
     parent: str = ""
     ban_of: str = ""
+    unban: bool = False
 
 
 class RequestRefused(Event, frozen=True):
@@ -91,6 +93,7 @@ class RequestRefused(Event, frozen=True):
     reason: str
     parent: str = ""
     ban_of: str = ""
+    unban: bool = False
 
 
 class RequestTimedOut(Event, frozen=True):
@@ -141,6 +144,8 @@ class FaultHit(Event, frozen=True):
     link: str = ""
     action: str = ""
     parent: str = ""
+    ban_of: str = ""
+    unban: bool = False
     delay_ms: int = 0
 
 
@@ -157,7 +162,7 @@ class LinkOpened(Event, frozen=True):
     """Both sides have greeted each other. `incoming`: the other node opened it."""
 
     link: str
-    node: str
+    peer: str
     incoming: bool = False
 
 
@@ -165,7 +170,7 @@ class LinkClosed(Event, frozen=True):
     """A link has ended here. `never_opened`: it could not be opened, or was ended before it was."""
 
     link: str
-    node: str
+    peer: str
     reason: str
     incoming: bool = False
     never_opened: bool = False

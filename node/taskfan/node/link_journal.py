@@ -26,7 +26,7 @@ def request_sent(link: SendingEnd, request_id: int, request: Request, size: int,
         link.node_id,
         request.action,
         parent_of(request),
-        ban_of(request),
+        *ban_of(request),
         request.headers.get(journal.OPAQUE_ID, ""),
         size,
     )
@@ -43,7 +43,7 @@ def request_refused(link: SendingEnd, request_id: int, request: Request, error: 
             request.action,
             error.reason or "",
             parent_of(request),
-            ban_of(request),
+            *ban_of(request),
         )
     )
 
@@ -52,7 +52,7 @@ def request_received(link: ReceivingEnd, request_id: int, request: Request) -> N
     """A request has arrived."""
     message = message_of(link, request_id)
     event = journal.RequestReceived(
-        message, id_of(link), link.node_id, request.action, parent_of(request), ban_of(request)
+        message, id_of(link), link.node_id, request.action, parent_of(request), *ban_of(request)
     )
     link.context.journal.append(event)
 
@@ -107,14 +107,15 @@ def parent_of(request: Request) -> str:
     return str(request.parent) if request.parent.is_set else ""
 
 
-def ban_of(request: Request) -> str:
-    """The parent that a request bans, or whose ban it removes; empty for all other requests.
+def ban_of(request: Request) -> tuple[str, bool]:
+    """The parent that a request bans, and whether it removes that ban; empty for all other requests.
 
     A ban has no parent task, as in OpenSearch: only its payload tells to which cancel it belongs.
     """
     if request.action != BAN_ACTION:
-        return ""
+        return "", False
     try:
-        return str(TaskId.from_wire(pb.BanRequest.FromString(request.payload).parent_task_id))
+        message = pb.BanRequest.FromString(request.payload)
     except DecodeError:
-        return ""
+        return "", False
+    return str(TaskId.from_wire(message.parent_task_id)), not message.ban
