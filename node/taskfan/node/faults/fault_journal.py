@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from taskfan.node import link_journal
-from taskfan.node.faults.decide import Call, NumberedRule, RuleState, Step
+from taskfan.node.cluster_state import DiscoveryNode
+from taskfan.node.faults.decide import NumberedRule, RuleState, Step
 from taskfan.node.faults.rule import On
 from taskfan.node.journal import FaultHit, FaultsSet, message_id
 from taskfan.node.link import SendingEnd
 from taskfan.node.link_transport import LinkTransport
+from taskfan.node.transport import Request
 
 
-def message_spoiled(link: SendingEnd, request_id: int, call: Call, step: Step, on: On) -> None:
+def message_spoiled(link: SendingEnd, request_id: int, request: Request, step: Step, on: On) -> None:
     """A request on this link, or its reply, was spoiled."""
     if not link.context.journal.is_on:
         return
@@ -21,28 +23,26 @@ def message_spoiled(link: SendingEnd, request_id: int, call: Call, step: Step, o
             _id_of(step.state.numbered),
             step.state.numbered.number,
             step.rule.kind,
-            call.to.id,
+            link.node_id,
             on,
             link_journal.message_of(link, request_id),
             link_journal.id_of(link),
-            call.action,
-            call.parent_task_id,
+            request.action,
+            link_journal.parent_of(request),
+            *link_journal.ban_of(request),
             round(step.delay_s * 1000),
         )
     )
 
 
-def call_refused(transport: LinkTransport, call: Call, state: RuleState) -> None:
+def call_refused(transport: LinkTransport, to: DiscoveryNode, request: Request, state: RuleState) -> None:
     """A request failed before there was a link for it. It is a message all the same, and gets its number."""
     if not transport.journal.is_on:
         return
     message = message_id(transport.local.incarnation_id, transport.new_request_id())
-    kind, number = state.rule.kind, state.numbered.number
-    transport.journal.append(
-        FaultHit(
-            _id_of(state.numbered), number, kind, call.to.id, "request", message, "", call.action, call.parent_task_id
-        )
-    )
+    fault, number, kind = _id_of(state.numbered), state.numbered.number, state.rule.kind
+    parent, ban = link_journal.parent_of(request), link_journal.ban_of(request)
+    transport.journal.append(FaultHit(fault, number, kind, to.id, "request", message, "", request.action, parent, *ban))
 
 
 def link_spoiled(link: SendingEnd, state: RuleState) -> None:

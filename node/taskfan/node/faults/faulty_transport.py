@@ -114,7 +114,7 @@ class FaultyTransport:
         refusal = refusal_of(decision)
         if refusal is not None:
             self._note(decision, refusal[0])
-            call_refused(self._inner, call, refusal[0])
+            call_refused(self._inner, to, request, refusal[0])
             raise refusal[1]
         spoiled = SpoiledCall(decision, self._inner, self._holds, self._note)
         return await self._inner.send_by(spoiled.put, to, request, timeout_s)

@@ -100,7 +100,7 @@ class SpoiledCall:
 
     def put(self, link: SendingEnd, request_id: int, request: Request) -> asyncio.Future[bytes]:
         """In the place of `SendingEnd.put`. Raises Rejected when there is no room and nothing else to do."""
-        self._link, self._request_id = link, request_id
+        self._link, self._request_id, self._sent = link, request_id, request
         answer = link.expect(request_id, request.action, lambda answer: self._replied(link, request_id, answer))
         size_bytes = len(request.payload) + len(request.action) + FRAME_OVERHEAD_BYTES
         wait_s = self._wait_s("request", size_bytes)
@@ -151,7 +151,7 @@ class SpoiledCall:
         if bytes_per_s:
             slow_s = self._holds.wait_s(self._decision.call.to.id, on, size_bytes, bytes_per_s)
             slow = next(state for state in self._decision.links if state.rule.kind == "slow")
-            message_spoiled(self._link, self._request_id, self._decision.call, Step(slow, slow_s), on)
+            message_spoiled(self._link, self._request_id, self._sent, Step(slow, slow_s), on)
             wait_s += slow_s
         return wait_s
 
@@ -187,4 +187,4 @@ class SpoiledCall:
 
     def _spoiled(self, step: Step) -> None:
         self._note(self._decision, step.state)
-        message_spoiled(self._link, self._request_id, self._decision.call, step, step.rule.direction)
+        message_spoiled(self._link, self._request_id, self._sent, step, step.rule.direction)
