@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from taskfan.cluster.cli_faults import fault, heal, partition
 from taskfan.cluster.cli_tasks import cancel, tasks, work
 
 if TYPE_CHECKING:
@@ -53,6 +54,9 @@ def cli() -> None:
 cli.add_command(tasks)
 cli.add_command(cancel)
 cli.add_command(work)
+cli.add_command(fault)
+cli.add_command(partition)
+cli.add_command(heal)
 
 
 @cli.command()
