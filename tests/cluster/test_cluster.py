@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from taskfan.cluster import Cluster, ClusterError
-from taskfan.cluster.cluster import ClusterNode, footprints, last_words
+from taskfan.cluster.cluster import footprints, last_words
+from taskfan.cluster.cluster_node import ClusterNode
 from taskfan.cluster.errors import ConfigError
 from taskfan.cluster.ports import bind
 from taskfan.cluster.rest_client import RequestFailed, ask

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from taskfan.cluster.cluster import Cluster, ClusterNode
+    from taskfan.cluster.cluster import Cluster
+    from taskfan.cluster.cluster_node import ClusterNode
     from taskfan.cluster.errors import ClusterError
 
 __all__ = ["Cluster", "ClusterError", "ClusterNode"]

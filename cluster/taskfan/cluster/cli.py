@@ -203,6 +203,38 @@ def logs(node: str | None, follow: bool, lines: int, name: str) -> None:
         follow_logs(ends, click.echo)
 
 
+@cli.command()
+@click.argument("nodes", metavar="[NODE…]", nargs=-1)
+@click.option("--roles", help="Roles, such as 'data,ingest'; '' only coordinates.")
+@click.option("--setting", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of its own. Repeatable.")
+@NAME
+@JSON
+def add(nodes: tuple[str, ...], roles: str | None, settings: tuple[str, ...], name: str, as_json: bool) -> None:
+    """Add nodes to a cluster that runs: one with the next free name, or one for each NODE.
+
+    \b
+    Example:
+      taskfan add
+      taskfan add data-1 data-2 --roles data --setting node.attr.zone=b
+    """
+    from taskfan.cluster.cli_output import node_table, status_json
+    from taskfan.cluster.errors import ConfigError
+    from taskfan.cluster.launch import Control
+
+    given: dict[str, object] = {} if roles is None else {"node.roles": roles}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise ConfigError(f"--setting is NAME=VALUE, such as node.attr.zone=b; not [{setting}].")
+        given[key] = value
+    control = Control.connect(name)
+    for node in nodes or ("",):
+        now = control.ask("add", node, given)
+        if not as_json:
+            click.echo(f"Node [{now.nodes[-1].name}] is running.")
+    click.echo(status_json(now) if as_json else f"\n{node_table(now)}")
+
+
 def _add_verb(verb: Verb, done: str, what: str) -> None:
     help_text = f"{what}\n\n\b\nExample:\n  taskfan {verb} opensearch-node2"
 
@@ -223,6 +255,7 @@ def _add_verb(verb: Verb, done: str, what: str) -> None:
             click.echo(status_json(now))
 
 
+_add_verb("remove", "removed", "Stop nodes and forget them; others take their part.")
 _add_verb("stop", "stopped", "Let nodes end by themselves. One that does not run is no error.")
 _add_verb("start", "running", "Start stopped nodes again, with their old ids and ports.")
 _add_verb("restart", "running", "Stop and start nodes; they keep their ids and ports.")

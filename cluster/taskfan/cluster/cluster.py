@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from taskfan.cluster.cluster_node import ClusterNode
 from taskfan.cluster.config import ClusterConfig, Options, cluster_config, read_config_file
 from taskfan.cluster.errors import ClusterError
 from taskfan.cluster.launch import PATIENCE_S, Control, Launched
@@ -16,16 +17,15 @@ from taskfan.cluster.messages import (
     ClusterStatus,
     FaultCommand,
     FaultReport,
-    NodeState,
-    NodeStatus,
     Progress,
     Verb,
 )
 from taskfan.cluster.rest_client import ask
-from taskfan.cluster.state_directory import StateDirectory, last_lines
+from taskfan.cluster.state_directory import StateDirectory
 
 if TYPE_CHECKING:
     from taskfan.cluster.faults import Faults
+    from taskfan.cluster.journal_view import MergedJournal
 
 # What this process started and did not stop; the pytest plugin looks here for what a test forgot.
 live_clusters: dict[str, Cluster] = {}
@@ -33,68 +33,6 @@ live_clusters: dict[str, Cluster] = {}
 footprints: list[Footprint] = []
 # The logs of the cluster that an exception ended last: its directory is gone when somebody wants to know why.
 last_words: dict[str, list[str]] = {}
-
-
-class ClusterNode:
-    """One node of a cluster. Ids, names and addresses stay the same through restarts.
-
-    The verbs return when the change has happened and the other nodes know it, and raise ClusterError when they cannot.
-    """
-
-    def __init__(self, cluster: Cluster, status: NodeStatus) -> None:
-        self._cluster = cluster
-        self.id = status.id
-        self.name = status.name
-        self.url = status.url
-        self.transport_address = status.transport_address
-        self.roles = tuple(status.roles)
-        self.log_path = status.log
-
-    def __repr__(self) -> str:
-        return f"<{self.name} {self.url}>"
-
-    @property
-    def status(self) -> NodeStatus:
-        """How the supervisor sees it now."""
-        return next(node for node in self._cluster.status().nodes if node.id == self.id)
-
-    @property
-    def state(self) -> NodeState:
-        """`running`, `paused`, `stopped`, `starting`, or `ended` when nobody asked it to."""
-        return self.status.state
-
-    @property
-    def pid(self) -> int:
-        """Its process; 0 when it has none."""
-        return self.status.pid
-
-    def kill(self) -> None:
-        """End it as a crash would, with SIGKILL. No error when it does not run."""
-        self._cluster.command("kill", self.id)
-
-    def pause(self) -> None:
-        """Make it stand still, with SIGSTOP: its ports stay open, and nothing answers."""
-        self._cluster.command("pause", self.id)
-
-    def resume(self) -> None:
-        """Let it go on after `pause`."""
-        self._cluster.command("resume", self.id)
-
-    def stop(self) -> None:
-        """Let it end by itself. No error when it does not run."""
-        self._cluster.command("stop", self.id)
-
-    def start(self) -> None:
-        """Start it again, with its old id and ports, and wait until it serves. No error when it runs."""
-        self._cluster.command("start", self.id)
-
-    def restart(self) -> None:
-        """Stop and start it."""
-        self._cluster.command("restart", self.id)
-
-    def last_log_lines(self, count: int = 20) -> list[str]:
-        """The end of its log."""
-        return last_lines(self.log_path, count)
 
 
 class Cluster:
@@ -113,6 +51,7 @@ class Cluster:
         config: path of a YAML file, or its content: `cluster` is a map of settings, `nodes` a list of such maps.
         node_name: template for the names of nodes; `{n}` counts from 1.
         time_scale: factor on the times of checks: 0.1 notices a silent node ten times sooner.
+        journal: whether nodes note what happens to them from the first moment on; see `journal` and `switch_journal`.
         settings: settings of the whole cluster and all nodes, under OpenSearch's names.
         directory: keeps node ids and logs there; by default a directory that is removed at the end.
 
@@ -133,6 +72,7 @@ class Cluster:
         config: str | Path | Mapping[str, object] | None = None,
         node_name: str = "opensearch-node{n}",
         time_scale: float | None = None,
+        journal: bool | None = None,
         settings: Mapping[str, object] | None = None,
         directory: str | Path | None = None,
     ) -> None:
@@ -147,6 +87,7 @@ class Cluster:
             any_port=any_port and http_port is None and transport_port is None,
             node_name=node_name,
             time_scale=time_scale,
+            journal=journal,
             settings=settings,
             config=read_config_file(str(config)) if isinstance(config, str | Path) else config,
             config_name=str(config) if is_file else "config",
@@ -267,8 +208,8 @@ class Cluster:
 
     def _take(self, status: ClusterStatus) -> None:
         self._last = status
-        if not self._nodes:
-            self._nodes = [ClusterNode(self, node) for node in status.nodes]
+        known = {node.id: node for node in self._nodes}
+        self._nodes = [known.get(node.id) or ClusterNode(self, node) for node in status.nodes]
 
     @property
     def nodes(self) -> list[ClusterNode]:
@@ -317,12 +258,12 @@ class Cluster:
         """How the supervisor sees it now."""
         return self.command("status")
 
-    def command(self, verb: Verb, node: str = "") -> ClusterStatus:
+    def command(self, verb: Verb, node: str = "", settings: Mapping[str, object] | None = None) -> ClusterStatus:
         """Have the supervisor do something; the verbs of nodes and the methods here are the usual way."""
         with self._lock:
             if self._control is None:
                 raise ClusterError("This cluster does not run.")
-            status = self._control.ask(verb, node)
+            status = self._control.ask(verb, node, settings)
             self._take(status)
         return status
 
@@ -343,7 +284,34 @@ class Cluster:
                 raise ClusterError("This cluster does not run.")
             return self._control.ask_faults(command)
 
+    def journal(self, task: str = "", *, action: str = "", node: str = "", kind: str = "") -> MergedJournal:
+        """What happened so far, on all nodes that noted it, in the order of causes; see `MergedJournal` and `Filter`."""
+        from taskfan.cluster.journal_files import read_journals
+
+        self.command("journal_flush")
+        return read_journals(StateDirectory(self.directory)).only(task, action, node, kind)
+
+    def switch_journal(self, on: bool, node: str = "") -> None:
+        """Have a node, or all of them, begin or cease to note what happens."""
+        self.command("journal_on" if on else "journal_off", node)
+
     # ------------------------------------------------------------------ what it does
+
+    def add(self, name: str = "", **settings: object) -> ClusterNode:
+        """Start one node more, and return when it is part of the cluster.
+
+            cluster.add("data-1", **{"node.roles": ["data"], "node.attr.zone": "b"})
+
+        Args:
+            name: the next of `node_name` unless it is said.
+            settings: its own, under OpenSearch's names; those of the whole cluster count as well.
+
+        Raises:
+            ClusterError: it cannot be meant, or did not start; nothing of it is left.
+        """
+        before = [node.id for node in self._nodes]
+        self.command("add", name, settings)
+        return next(node for node in self._nodes if node.id not in before)
 
     def wait_until_ready(self) -> None:
         """Return when every node that runs answers over its own ports, and all agree who is there."""

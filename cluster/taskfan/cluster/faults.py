@@ -16,7 +16,8 @@ from taskfan.cluster.messages import FaultCommand, FaultReport
 from taskfan.cluster.whole import wait_until_whole
 
 if TYPE_CHECKING:
-    from taskfan.cluster.cluster import Cluster, ClusterNode
+    from taskfan.cluster.cluster import Cluster
+    from taskfan.cluster.cluster_node import ClusterNode
 
 SEED_VARIABLE = "TASKFAN_SEED"
 # What a saturated pool keeps doing: bans and the cluster's own messages run on the thread that reads them.

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from taskfan.cluster.channel import BlockingChannel, ChannelClosed
@@ -208,9 +208,21 @@ class Control:
             return None
         return cls(BlockingChannel(sock))
 
-    def ask(self, verb: Verb, node: str = "", *, timeout_s: float = COMMAND_TIMEOUT_S) -> ClusterStatus:
-        """Have something done, and return how the cluster then is. Raises ClusterError."""
-        status: ClusterStatus = self._tell(Command(verb, node), ClusterStatus | Problem, timeout_s)
+    def ask(
+        self,
+        verb: Verb,
+        node: str = "",
+        settings: Mapping[str, object] | None = None,
+        *,
+        timeout_s: float = COMMAND_TIMEOUT_S,
+    ) -> ClusterStatus:
+        """Have something done, and return how the cluster then is. Raises ClusterError.
+
+        Args:
+            settings: of a node that is added.
+        """
+        command = Command(verb, node, dict(settings or {}))
+        status: ClusterStatus = self._tell(command, ClusterStatus | Problem, timeout_s)
         return status
 
     def ask_faults(self, command: FaultCommand, *, timeout_s: float = COMMAND_TIMEOUT_S) -> list[FaultReport]:

@@ -9,7 +9,8 @@ from taskfan.cluster.errors import ClusterError
 from taskfan.cluster.rest_client import ask
 
 if TYPE_CHECKING:
-    from taskfan.cluster.cluster import Cluster, ClusterNode
+    from taskfan.cluster.cluster import Cluster
+    from taskfan.cluster.cluster_node import ClusterNode
 
 # A node that was thought lost is found again by then: three failed checks, an election, and a join.
 TIMEOUT_S = 90.0

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from taskfan.cluster import Cluster, ClusterError
-from taskfan.cluster.cluster import ClusterNode
+from taskfan.cluster.cluster_node import ClusterNode
 from taskfan.cluster.faults import FaultNeverFired
 from taskfan.cluster.rest_client import RequestFailed, ask
 from tests.cluster.processes import wait_until
