@@ -162,8 +162,8 @@ class ByScrollResponse:
         ]
         failures += [
             {
-                "index": failure.shard.index,
-                "shard": failure.shard.number,
+                "index": failure.index,
+                "shard": failure.number,
                 "node": failure.node_id,
                 "status": failure.cause.http_status,
                 "reason": failure.cause.to_object(),

@@ -256,27 +256,36 @@ class ScriptFailed(TaskfanError):
 
 @dataclass(frozen=True, slots=True)
 class ShardSearchFailure:
-    """One shard of a search gave no result. Source: OpenSearch `ShardSearchFailure`."""
+    """One shard of a search gave no result. Source: OpenSearch `ShardSearchFailure`.
 
-    shard: ShardId
+    `shard` is None when it is not known: a page of a scroll whose reader is gone.
+    """
+
+    shard: ShardId | None
     node_id: str | None
     cause: TaskfanError
 
+    @property
+    def index(self) -> str | None:
+        """The name of the index."""
+        return None if self.shard is None else self.shard.index
+
+    @property
+    def number(self) -> int:
+        """The number of the shard, -1 if it is not known."""
+        return -1 if self.shard is None else self.shard.number
+
     def to_object(self) -> dict[str, Any]:
         """As a client reads it in `_shards.failures` and in `failed_shards`."""
-        return {
-            "shard": self.shard.number,
-            "index": self.shard.index,
-            "node": self.node_id,
-            "reason": self.cause.to_object(),
-        }
+        node = {} if self.shard is None else {"node": self.node_id}
+        return {"shard": self.number, "index": self.index, **node, "reason": self.cause.to_object()}
 
 
 def group_failures(failures: Sequence[ShardSearchFailure]) -> list[ShardSearchFailure]:
     """One failure for each index, type and reason. Source: OpenSearch `ExceptionsHelper.groupBy`."""
-    groups: dict[tuple[str, str, str | None], ShardSearchFailure] = {}
+    groups: dict[tuple[str | None, str, str | None], ShardSearchFailure] = {}
     for failure in failures:
-        groups.setdefault((failure.shard.index, failure.cause.kind, failure.cause.reason), failure)
+        groups.setdefault((failure.index, failure.cause.kind, failure.cause.reason), failure)
     return list(groups.values())
 
 
