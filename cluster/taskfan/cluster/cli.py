@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from taskfan.cluster.cli_faults import fault, heal, partition
+from taskfan.cluster.cli_journal import journal
 from taskfan.cluster.cli_tasks import cancel, tasks, work
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def cli() -> None:
 cli.add_command(tasks)
 cli.add_command(cancel)
 cli.add_command(work)
+cli.add_command(journal)
 cli.add_command(fault)
 cli.add_command(partition)
 cli.add_command(heal)
@@ -67,6 +69,7 @@ cli.add_command(heal)
 @click.option("--transport-port", type=int, help="Transport port of the first node.  [default: 9300]")
 @click.option("--port-offset", type=int, default=0, help="Added to every port.")
 @click.option("--any-port", is_flag=True, help="Let the system choose all ports.")
+@click.option("--journal", is_flag=True, default=None, help="Nodes note what happens: see `taskfan journal`.")
 @click.option("--foreground", is_flag=True, help="Stay, and stop the cluster with Ctrl-C.")
 @click.option("--config", type=click.Path(), help="YAML file: settings under `cluster`, a list of nodes under `nodes`.")
 @JSON

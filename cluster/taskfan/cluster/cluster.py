@@ -25,7 +25,7 @@ from taskfan.cluster.state_directory import StateDirectory
 
 if TYPE_CHECKING:
     from taskfan.cluster.faults import Faults
-    from taskfan.cluster.journal_view import MergedJournal
+    from taskfan.cluster.merged_journal import MergedJournal
 
 # What this process started and did not stop; the pytest plugin looks here for what a test forgot.
 live_clusters: dict[str, Cluster] = {}
@@ -285,11 +285,11 @@ class Cluster:
             return self._control.ask_faults(command)
 
     def journal(self, task: str = "", *, action: str = "", node: str = "", kind: str = "") -> MergedJournal:
-        """What happened so far, on all nodes that noted it, in the order of causes; see `MergedJournal` and `Filter`."""
+        """What happened so far on all nodes that noted it, in the order of causes; see `Filter` for the arguments."""
         from taskfan.cluster.journal_files import read_journals
 
         self.command("journal_flush")
-        return read_journals(StateDirectory(self.directory)).only(task, action, node, kind)
+        return read_journals(StateDirectory(self.directory).all_journals()).only(task, action, node, kind)
 
     def switch_journal(self, on: bool, node: str = "") -> None:
         """Have a node, or all of them, begin or cease to note what happens."""

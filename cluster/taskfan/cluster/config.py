@@ -41,6 +41,8 @@ class NodeConfig(msgspec.Struct, frozen=True):
     time_scale: float
     # What was said, not what follows from it: `GET /_nodes` shows it.
     explicit: dict[str, str]
+    journal: bool
+    journal_max_bytes: int
 
     @property
     def is_cluster_manager_eligible(self) -> bool:
@@ -75,6 +77,7 @@ class Options:
     # {n} is the number of the node, from 1.
     node_name: str = "opensearch-node{n}"
     time_scale: float | None = None
+    journal: bool | None = None
     settings: Mapping[str, object] | None = None
     config: Mapping[str, object] | None = None
     config_name: str = "config"
@@ -169,7 +172,11 @@ def _initial(shared: Mapping[str, Any], nodes: Sequence[NodeConfig]) -> tuple[st
 
 
 def _named_options(options: Options) -> dict[str, object]:
-    named = {"cluster.name": options.name, "taskfan.time_scale": options.time_scale}
+    named = {
+        "cluster.name": options.name,
+        "taskfan.time_scale": options.time_scale,
+        "taskfan.journal": options.journal,
+    }
     return {name: value for name, value in named.items() if value is not None}
 
 
@@ -220,6 +227,8 @@ def _node(number: int, values: dict[str, Any], options: Options, count: int) -> 
         connect_timeout_s=value("transport.connect_timeout") * scale,
         coordination=_coordination(value, scale),
         time_scale=scale,
+        journal=value("taskfan.journal"),
+        journal_max_bytes=value("taskfan.journal_max_size"),
         explicit={name: _shown(setting) for name, setting in values.items()},
     )
 

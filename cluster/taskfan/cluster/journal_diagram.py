@@ -114,8 +114,8 @@ def _arrow(message: Message, texts: Texts) -> _Arrow:
             text += f" {hit.delay_ms} ms late by {hit.fault}"
         elif hit.spoils in ("duplicate", "reorder"):
             text += f" {hit.spoils} by {hit.fault}"
-    arrived = message.received is not None and message.fate == "received"
-    at = message.received if arrived else message.sent
+    arrived = message.fate == "received"
+    at = (message.received if arrived else None) or message.sent
     lost = "" if arrived else fate_text(message)
     return _Arrow(message.lamport if at is None else at.lamport, message.sender, message.receiver, text, lost)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from taskfan.cluster.journal_view import merge
+from taskfan.cluster.merged_journal import MergedJournal
 from taskfan.node.file_journal import set_aside
 from taskfan.node.journal import DamagedLine, Entry, entry_of
 
@@ -21,6 +23,12 @@ def read_journal(path: Path) -> Iterator[Entry]:
             for line in file:
                 with contextlib.suppress(DamagedLine):
                     yield entry_of(line)
+
+
+def read_journals(paths: Sequence[Path]) -> MergedJournal:
+    """All journals of a cluster; the order of paths is that of nodes whose times are equal."""
+    entries = list(merge([read_journal(path) for path in paths]))
+    return MergedJournal(entries, entries)
 
 
 class Tail:

@@ -166,7 +166,11 @@ class _Told:
         if refusal is not None:
             return "refused", "", refusal.reason
         if message.received is not None:
-            return "received", "", "late" if message.late else ""
+            return "received", "", ""
+        if message.on == "request" and (reply := self._messages.get((message.id, "reply"))) is not None:
+            # Of a receiver that was killed the last lines may be missing; a reply shows that it had the request.
+            if reply.sent is not None or reply.received is not None:
+                return "received", "", ""
         spoiled, closed = self._spoiled.get(message.link), self._closed.get(message.link)
         if spoiled is not None:
             return ("dropped" if spoiled.spoils == "blackhole" else "link_closed"), spoiled.fault, spoiled.spoils

@@ -24,7 +24,7 @@ from taskfan.cluster.fault_messages import MOST_HITS_TOLD, AskHits, FaultsSet, H
 from taskfan.cluster.fork_server import BLOCKED_SIGNALS
 from taskfan.cluster.grpc_services import services_of
 from taskfan.cluster.machine import LocalMachine
-from taskfan.cluster.messages import Bound, CannotStart, Holds, Join, MemberSpec
+from taskfan.cluster.messages import Bound, CannotStart, Holds, Join, JournalTold, MemberSpec, TellJournal
 from taskfan.coordinator import ACTIONS as COORDINATING_ACTIONS
 from taskfan.coordinator.rest.protocol import HttpSettings
 from taskfan.coordinator.rest.server import RestServer
@@ -33,7 +33,9 @@ from taskfan.node.clock import Clock, SystemClock
 from taskfan.node.coordination.coordinator import Coordinator
 from taskfan.node.coordination.store import FileStore, MemoryStore, StateStore
 from taskfan.node.faults.faulty_transport import FaultyTransport
+from taskfan.node.file_journal import FileJournal
 from taskfan.node.grpc_transport import GrpcTransport
+from taskfan.node.lamport import LamportClock
 from taskfan.node.membership import Membership
 from taskfan.node.memory_transport import MemoryTransport
 from taskfan.node.node import Node
@@ -77,7 +79,7 @@ ACTIONS = (*NODE_ACTIONS, *COORDINATING_ACTIONS)
 _ACTIONS_BY_NAME = {action.name: action for action in ACTIONS}
 
 # Gives the transport of a member, bound, and its port.
-MakeTransport = Callable[[MemberSpec, Clock], tuple[GrpcTransport | MemoryTransport, int]]
+MakeTransport = Callable[[MemberSpec, Clock, FileJournal], tuple[GrpcTransport | MemoryTransport, int]]
 # A member that does not end by itself in this time is killed by whoever asked it to.
 GRACE_S = 2.0
 # Checks of a link that fail before it is given up, beyond those of fault detection: an election goes between.
@@ -111,9 +113,12 @@ async def _run(control: socket.socket, http: socket.socket) -> int:
     return await member.run(control)
 
 
-def grpc_transport(spec: MemberSpec, clock: Clock) -> tuple[GrpcTransport, int]:
+def grpc_transport(spec: MemberSpec, clock: Clock, journal: FileJournal) -> tuple[GrpcTransport, int]:
     """The transport of a member, and its port. Raises OSError when the port cannot be had."""
-    transport = GrpcTransport(spec.node_id, spec.ephemeral_id, spec.cluster_name, clock, link_settings(spec.node))
+    settings = link_settings(spec.node)
+    transport = GrpcTransport(
+        spec.node_id, spec.ephemeral_id, spec.cluster_name, clock, settings, journal.lamport, journal
+    )
     return transport, transport.bind(spec.node.host, spec.transport_port)
 
 
@@ -149,7 +154,7 @@ class Member:
         self.spec = await channel.receive(MemberSpec)
         log.info("starting, pid %d, seed %d", os.getpid(), self.spec.seed)
         try:
-            self.transport, port = self._make_transport(self.spec, self.clock)
+            self.transport, port = self._make_transport(self.spec, self.clock, self._make_journal())
         except OSError as error:
             channel.send(CannotStart(str(error), self.spec.transport_port))
             await channel.close()
@@ -172,6 +177,15 @@ class Member:
         log.info("stopped")
         return 0
 
+    def _make_journal(self) -> FileJournal:
+        spec, path = self.spec, pathlib.Path(self.spec.journal_path)
+        max_bytes = spec.node.journal_max_bytes
+        self.journal = FileJournal(
+            path, spec.node.name, spec.node_id, spec.ephemeral_id, self.clock, LamportClock(), max_bytes
+        )
+        self.journal.switch(spec.journal)
+        return self.journal
+
     def _make_node(self, transport_port: int) -> None:
         """Before the transport takes links, so that whoever asks finds everything in place.
 
@@ -185,7 +199,7 @@ class Member:
         self.faults = FaultyTransport(self.transport, _ACTIONS_BY_NAME)
         self.faults.introduce(local)
         machine = LocalMachine(spec.node)
-        self.node = node = Node(local, self._coordinator.applied, self.clock, self.faults, machine)
+        self.node = node = Node(local, self._coordinator.applied, self.clock, self.faults, machine, self.journal)
         for action in ACTIONS:
             node.add_action(action)
         chance = random.Random(spec.seed)
@@ -198,9 +212,14 @@ class Member:
         assert self._membership is not None
         with contextlib.suppress(ChannelClosed):
             while True:
-                match await channel.receive(Join | SetFaults | AskHits):
+                match await channel.receive(Join | SetFaults | AskHits | TellJournal):
                     case Join(seeds, initial, cluster_uuid):
                         self._membership.start(seeds, initial, cluster_uuid)
+                    case TellJournal(number, on):
+                        if on is not None:
+                            self.journal.switch(on)
+                        self.journal.flush()
+                        channel.send(JournalTold(number))
                     case SetFaults(version, rules):
                         self.faults.set_rules(rules)
                         channel.send(FaultsSet(version))
@@ -249,6 +268,7 @@ class Member:
                     await self._rest.close()
                 await self.faults.close()
                 await self.clock.close()
+        self.journal.switch(False)
 
 
 def _log_error(what: str, error: BaseException) -> None:

@@ -25,6 +25,7 @@ from taskfan.cluster.messages import (
     Fork,
     Forked,
     Holds,
+    JournalTold,
     MemberSpec,
     NodeState,
     NodeStatus,
@@ -56,6 +57,9 @@ class MemberProcess:
         # What it said last of the cluster.
         self.holds: Holds | None = None
         self.faults_version = 0
+        # Whether it keeps a journal, or will; and the last it was told of that.
+        self.journal_on = config.journal
+        self.journal_told = 0
         # What each of its processes, by number, told last of each fault.
         self.hits: dict[tuple[str, int], HitsTold] = {}
         self.log = str(directory.log_of(config.name))
@@ -159,6 +163,8 @@ class MemberProcess:
                 self.record.transport_port or self.config.transport_port,
                 seed=int.from_bytes(os.urandom(6)),
                 state_path=str(self._directory.state_of(self.config.name)),
+                journal_path=str(self._directory.journal_of(self.config.name)),
+                journal=self.journal_on,
             )
         )
 
@@ -171,13 +177,15 @@ class MemberProcess:
     async def _read(self, channel: Channel) -> None:
         with contextlib.suppress(ChannelClosed):
             while True:
-                match await channel.receive(Bound | Holds | CannotStart | FaultsSet | HitsTold):
+                match await channel.receive(Bound | Holds | CannotStart | FaultsSet | HitsTold | JournalTold):
                     case Bound(port):
                         self.record.transport_port, self._is_bound = port, True
                     case Holds() as holds:
                         self.holds = holds
                     case FaultsSet(version):
                         self.faults_version = version
+                    case JournalTold(number):
+                        self.journal_told = number
                     case HitsTold() as told:
                         self.hits[told.fault, self.number] = told
                     case CannotStart() as refusal:

@@ -48,7 +48,22 @@ class Progress(msgspec.Struct, tag="progress"):
 # ---------------------------------------------------------------------- command line or Python, and the supervisor
 
 NodeState = Literal["starting", "running", "paused", "stopped", "ended"]
-Verb = Literal["status", "ready", "down", "start", "stop", "restart", "kill", "pause", "resume", "add", "remove"]
+Verb = Literal[
+    "status",
+    "ready",
+    "down",
+    "start",
+    "stop",
+    "restart",
+    "kill",
+    "pause",
+    "resume",
+    "add",
+    "remove",
+    "journal_on",
+    "journal_off",
+    "journal_flush",
+]
 
 
 class Command(msgspec.Struct, tag="command"):
@@ -198,6 +213,7 @@ class MemberSpec(msgspec.Struct, tag="member"):
     Args:
         seed: of what it draws by chance.
         state_path: where it keeps what its next process must know; empty keeps it nowhere.
+        journal: whether it is to begin at once with its journal.
     """
 
     cluster_name: str
@@ -208,6 +224,8 @@ class MemberSpec(msgspec.Struct, tag="member"):
     transport_port: int
     seed: int
     state_path: str
+    journal_path: str = ""
+    journal: bool = False
 
 
 class Join(msgspec.Struct, tag="join"):
@@ -216,6 +234,19 @@ class Join(msgspec.Struct, tag="join"):
     seeds: list[DiscoveryNode]
     initial_cluster_manager_nodes: tuple[str, ...]
     cluster_uuid: str
+
+
+class TellJournal(msgspec.Struct, tag="tell_journal"):
+    """Write what waits to be written to the journal, and with `on` begin or cease to note what happens."""
+
+    number: int
+    on: bool | None = None
+
+
+class JournalTold(msgspec.Struct, tag="journal_told"):
+    """That is done."""
+
+    number: int
 
 
 class Bound(msgspec.Struct, tag="bound"):

@@ -6,6 +6,7 @@ import msgspec
 
 from taskfan.cluster.errors import ClusterError
 from taskfan.cluster.fault_control import Fault, FaultControl
+from taskfan.cluster.journal_control import JournalControl
 from taskfan.cluster.messages import ClusterStatus, Command, FaultCommand, FaultInfo, FaultReport, FaultReports
 from taskfan.cluster.running_cluster import RunningCluster
 from taskfan.node.faults.rule import InvalidFault
@@ -27,6 +28,7 @@ class Orders:
     def __init__(self, cluster: RunningCluster) -> None:
         self.cluster = cluster
         self.faults = FaultControl(cluster)
+        self.journals = JournalControl(cluster)
 
     async def carry_out(self, command: Command) -> ClusterStatus:
         """Do it, and tell how the cluster then is. Raises ClusterError."""
@@ -36,6 +38,10 @@ class Orders:
                 pass
             case "ready":
                 await cluster.check_ready()
+            case "journal_on" | "journal_off":
+                await self.journals.tell(command.node, on=command.verb == "journal_on")
+            case "journal_flush":
+                await self.journals.tell(command.node)
             case "add":
                 await cluster.add_node(command.node, command.settings)
             case verb:

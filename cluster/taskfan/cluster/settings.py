@@ -96,6 +96,12 @@ def _bytes(value: object) -> int:
     return int(float(match[1]) * _BYTES[match[2]])
 
 
+def _switch(value: object) -> bool:
+    if str(value).lower() not in ("true", "false"):
+        raise ValueError("true or false")
+    return str(value).lower() == "true"
+
+
 def _scale(value: object) -> float:
     try:
         scale = float(str(value))
@@ -144,6 +150,8 @@ SETTINGS: Mapping[str, Setting] = {
     "cluster.initial_cluster_manager_nodes": Setting(
         _names, None, "Who votes first; the first three eligible nodes by itself.", of_cluster=True
     ),
+    "taskfan.journal": Setting(_switch, False, "Whether nodes note what happens to them; `taskfan journal` shows it."),
+    "taskfan.journal_max_size": Setting(_bytes, 64 << 20, "Of a journal; one before it is kept beside it."),
     "taskfan.time_scale": Setting(_scale, 1.0, "Factor on the times of checks and elections.", of_cluster=True),
 }
 ATTRIBUTE_PREFIX = "node.attr."

@@ -93,6 +93,21 @@ class StateDirectory:
         """What a node's next process must know of the cluster."""
         return self.path / "nodes" / f"{node_name}.json"
 
+    def journal_of(self, node_name: str) -> Path:
+        """The journal of a node; there need not be one."""
+        return self.path / "journal" / f"{node_name}.jsonl"
+
+    def all_journals(self) -> list[Path]:
+        """The journals there are, of node2 before that of node10."""
+        journals = (self.path / "journal").glob("*.jsonl")
+        return sorted(journals, key=lambda path: (len(path.name), path.name))
+
+    def forget_journals(self) -> None:
+        """Remove the journals of earlier runs: what happened in those has no order with what happens in this one."""
+        import shutil
+
+        shutil.rmtree(self.path / "journal", ignore_errors=True)
+
     @property
     def supervisor_log(self) -> Path:
         return self.path / "supervisor.log"

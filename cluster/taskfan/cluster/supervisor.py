@@ -98,6 +98,7 @@ def _take_directory(launch: Launch) -> StateDirectory:
     directory = StateDirectory.make_temporary() if launch.directory is None else StateDirectory(Path(launch.directory))
     directory.prepare()
     directory.lock()
+    directory.forget_journals()
     log = directory.open_log(directory.supervisor_log)
     os.dup2(log, 1)
     os.dup2(log, 2)

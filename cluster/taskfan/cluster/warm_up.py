@@ -18,6 +18,7 @@ from taskfan.cluster.messages import Bound, Holds, Join, MemberSpec
 from taskfan.cluster.readiness import check_list, check_roots
 from taskfan.node.clock import Clock, SystemClock
 from taskfan.node.cluster_state import DiscoveryNode
+from taskfan.node.file_journal import FileJournal
 from taskfan.node.memory_transport import MemoryNetwork, MemoryTransport
 
 # Python specialises code that has run a few times.
@@ -47,8 +48,8 @@ async def _run_members(config: NodeConfig) -> None:
     sockets = [socket.create_server((_HOST, 0)) for _ in range(2)]
     nodes = [_node(config, number, sock) for number, sock in enumerate(sockets)]
 
-    def memory_transport(spec: MemberSpec, clock: Clock) -> tuple[MemoryTransport, int]:
-        transport = network.transport(nodes[spec.transport_port], _CLUSTER, clock=clock)
+    def memory_transport(spec: MemberSpec, clock: Clock, journal: FileJournal) -> tuple[MemoryTransport, int]:
+        transport = network.transport(nodes[spec.transport_port], _CLUSTER, clock=clock, journal=journal)
         return transport, spec.transport_port
 
     async with asyncio.timeout(TIMEOUT_S):

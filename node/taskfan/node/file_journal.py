@@ -11,7 +11,7 @@ from taskfan.node.journal import AnyEvent, DamagedLine, JournalClosed, JournalGa
 from taskfan.node.lamport import LamportClock
 
 # What is lost at most when the process is killed.
-FLUSH_INTERVAL_S = 0.02
+FLUSH_INTERVAL_S = 0.005
 # Events that wait at most; one more, and they are written at once.
 MOST_WAITING = 4096
 # A file that is longer is set aside, in place of the one that was set aside before.
@@ -42,7 +42,8 @@ class FileJournal:
         self.is_on = False
         self._path, self._node_name = path, node_name
         self._opened = JournalOpened(node_id, incarnation)
-        self._clock, self._lamport, self._max_bytes = clock, lamport, max_bytes
+        self.lamport = lamport
+        self._clock, self._max_bytes = clock, max_bytes
         # Made into lines when they are written: whoever has something to note has better things to do.
         self._waiting: list[tuple[int, int, AnyEvent]] = []
         self._timer: TimerHandle | None = None
@@ -54,7 +55,7 @@ class FileJournal:
         """Note an event: see `Journal.append`."""
         if not self.is_on:
             return
-        time = self._lamport.tick() if lamport_time is None else lamport_time
+        time = self.lamport.tick() if lamport_time is None else lamport_time
         self._waiting.append((time, self._clock.wall_time_ms(), event))
         if self._timer is None:
             self._timer = self._clock.call_later(FLUSH_INTERVAL_S, self.flush)
@@ -117,7 +118,7 @@ class FileJournal:
         """Go on after the Lamport time of an earlier process of this node: it is the cause of all that follows."""
         for line in reversed(_tail(self._path).splitlines()):
             with contextlib.suppress(DamagedLine):
-                self._lamport.observe(entry_of(line).lamport)
+                self.lamport.observe(entry_of(line).lamport)
                 return
 
     def _close_file(self) -> None:

@@ -1,0 +1,125 @@
+"""`taskfan journal`: what happened on all nodes, for people and for programs."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from taskfan.cluster.journal_view import Filter
+    from taskfan.cluster.messages import Verb
+    from taskfan.cluster.state_directory import StateDirectory
+
+FOLLOW_INTERVAL_S = 0.2
+
+
+@click.command()
+@click.option("--name", default="taskfan", show_default=True, help="Name of the cluster.")
+@click.option("--task", default="", help="This task, what descends from it, their messages and bans.")
+@click.option("--action", default="", help="Actions, such as '*search*,*tasks/ban'.")
+@click.option("--node", default="", help="Only what these nodes noted, such as 'opensearch-node1'.")
+@click.option("--kind", default="", help="Kinds of events, such as 'request_*,fault_hit'.")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what happens from now on; Ctrl-C ends it.")
+@click.option("--json", "as_json", is_flag=True, help="Print the lines as they are, JSON, for programs.")
+@click.option("--diagram", "as_diagram", is_flag=True, help="Show --task as a sequence diagram.")
+@click.option("--on/--off", "switch", default=None, help="Have all nodes, or --node, begin or cease to note.")
+def journal(
+    name: str,
+    task: str,
+    action: str,
+    node: str,
+    kind: str,
+    follow: bool,
+    as_json: bool,
+    as_diagram: bool,
+    switch: bool | None,
+) -> None:
+    """Show what happened on all nodes, causes before what they caused.
+
+    It is kept by nodes that were started with `taskfan up --journal`, or since `taskfan journal --on`.
+    Of each message it says what became of it: received, dropped by a fault, refused, or its link closed.
+
+    \b
+    Example:
+      taskfan up -n 3 --journal
+      taskfan work search_fan_out
+      taskfan journal --task oTUltX4IQMOUUVeiohTt8A:464 --diagram
+      taskfan journal --kind 'fault_hit,ban_*' --follow
+    """
+    from taskfan.cluster.journal_files import read_journals
+    from taskfan.cluster.journal_view import Filter
+    from taskfan.cluster.state_directory import StateDirectory
+
+    if as_diagram and not task:
+        raise click.UsageError("Say of which task: --diagram needs --task.")
+    if switch is not None:
+        _tell(name, "journal_on" if switch else "journal_off", node)
+        return
+    _tell(name, "journal_flush")
+    directory = StateDirectory.named(name)
+    if follow:
+        _follow(directory, Filter(task, action, node, kind), as_json)
+        return
+    merged = read_journals(directory.all_journals())
+    if not merged.entries:
+        raise _nothing(name)
+    if as_diagram:
+        drawn = merged.diagram(task, shutil.get_terminal_size((120, 24)).columns)
+        click.echo(drawn or f"The journal knows nothing of task [{task}].")
+        return
+    wanted = merged.only(task, action, node, kind)
+    if as_json:
+        from taskfan.node.journal import line_of
+
+        for entry in wanted:
+            click.echo(line_of(entry.lamport, entry.time_ms, entry.node, entry.event), nl=False)
+    elif wanted.entries:
+        click.echo(wanted.table())
+
+
+def _tell(name: str, verb: Verb, node: str = "") -> None:
+    """Tell the supervisor, if there is one: what a cluster wrote can be read when it has ended, too."""
+    from taskfan.cluster.launch import Control
+
+    control = Control.find(name)
+    if control is None and verb != "journal_flush":
+        # Says what runs instead.
+        control = Control.connect(name)
+    if control is not None:
+        control.ask(verb, node)
+        control.close()
+
+
+def _nothing(name: str) -> Exception:
+    from taskfan.cluster.errors import ClusterError
+
+    return ClusterError(f"Cluster [{name}] has no journal: `taskfan journal --on` begins one.")
+
+
+def _follow(directory: StateDirectory, wanted: Filter, as_json: bool) -> None:
+    """Print what is there and what comes, until interrupted. What comes at one look is in Lamport order."""
+    from taskfan.cluster.journal_files import Tail
+    from taskfan.cluster.journal_text import Texts, table_line
+    from taskfan.cluster.journal_view import merge, names_of
+    from taskfan.node.journal import line_of
+
+    tails: dict[str, Tail] = {}
+    names: dict[str, str] = {}
+    texts = Texts(names)
+    while True:
+        for path in directory.all_journals():
+            tails.setdefault(str(path), Tail(path))
+        entries = list(merge([tail.read() for tail in tails.values()]))
+        names.update(names_of(entries))
+        width = max((len(name) for name in names.values()), default=0)
+        for entry in entries:
+            if not wanted.passes(entry):
+                continue
+            if as_json:
+                click.echo(line_of(entry.lamport, entry.time_ms, entry.node, entry.event), nl=False)
+            else:
+                click.echo(table_line(entry, texts, width))
+        time.sleep(FOLLOW_INTERVAL_S)
