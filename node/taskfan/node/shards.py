@@ -170,7 +170,7 @@ class Shards:
                 return
             except TaskfanError as error:
                 log.info("[%s] could not be reported as started: %s", local.id, error)
-            await self._wait_for_change(seen)
+            await self.wait_for_change(seen)
 
     async def tell_manager(self, action: str, request: pb.ShardStateRequest) -> None:
         """Report a copy to the cluster manager; done when the manager has published it.
@@ -183,7 +183,8 @@ class Shards:
             raise TaskfanError("no cluster manager is known")
         await self._node.send(manager, action, request, headers=NO_HEADERS)
 
-    async def _wait_for_change(self, seen: ClusterState) -> None:
+    async def wait_for_change(self, seen: ClusterState) -> None:
+        """Wait for another cluster state, but not long."""
         try:
             async with self._node.clock.timeout(RETRY_S):
                 await self._node.newer_cluster_state(seen)
@@ -219,7 +220,7 @@ class Shards:
                 documents, term = await self._fetch(local)
             except TaskfanError as error:
                 log.info("[%s] could not be recovered: %s", local.id, error)
-                await self._wait_for_change(seen)
+                await self.wait_for_change(seen)
                 continue
             if term >= local.copy.primary_term:
                 self._fill(local, documents, term)

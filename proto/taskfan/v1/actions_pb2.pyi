@@ -275,6 +275,9 @@ class ClusterHealthRequest(google.protobuf.message.Message):
     TIMEOUT_MILLIS_FIELD_NUMBER: builtins.int
     LOCAL_FIELD_NUMBER: builtins.int
     CLUSTER_MANAGER_TIMEOUT_MILLIS_FIELD_NUMBER: builtins.int
+    WAIT_FOR_ACTIVE_SHARDS_FIELD_NUMBER: builtins.int
+    WAIT_FOR_NO_INITIALIZING_SHARDS_FIELD_NUMBER: builtins.int
+    LEVEL_FIELD_NUMBER: builtins.int
     wait_for_nodes: builtins.str
     """`3`, `>=3`, `<=3`, `>3`, `<3`, `ge(3)` …; empty: no wait."""
     wait_for_status: builtins.str
@@ -283,6 +286,11 @@ class ClusterHealthRequest(google.protobuf.message.Message):
     local: builtins.bool
     """True: answer from the asked node's own cluster state."""
     cluster_manager_timeout_millis: builtins.int
+    wait_for_active_shards: builtins.str
+    """A number or `all`; empty: no wait."""
+    wait_for_no_initializing_shards: builtins.bool
+    level: builtins.str
+    """`cluster`, `indices` or `shards`."""
     @property
     def indices(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Items of an index expression; empty: all."""
@@ -296,9 +304,12 @@ class ClusterHealthRequest(google.protobuf.message.Message):
         timeout_millis: builtins.int = ...,
         local: builtins.bool = ...,
         cluster_manager_timeout_millis: builtins.int | None = ...,
+        wait_for_active_shards: builtins.str = ...,
+        wait_for_no_initializing_shards: builtins.bool = ...,
+        level: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_cluster_manager_timeout_millis", b"_cluster_manager_timeout_millis", "cluster_manager_timeout_millis", b"cluster_manager_timeout_millis"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_cluster_manager_timeout_millis", b"_cluster_manager_timeout_millis", "cluster_manager_timeout_millis", b"cluster_manager_timeout_millis", "indices", b"indices", "local", b"local", "timeout_millis", b"timeout_millis", "wait_for_nodes", b"wait_for_nodes", "wait_for_status", b"wait_for_status"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_cluster_manager_timeout_millis", b"_cluster_manager_timeout_millis", "cluster_manager_timeout_millis", b"cluster_manager_timeout_millis", "indices", b"indices", "level", b"level", "local", b"local", "timeout_millis", b"timeout_millis", "wait_for_active_shards", b"wait_for_active_shards", "wait_for_no_initializing_shards", b"wait_for_no_initializing_shards", "wait_for_nodes", b"wait_for_nodes", "wait_for_status", b"wait_for_status"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_cluster_manager_timeout_millis", b"_cluster_manager_timeout_millis"]) -> typing.Literal["cluster_manager_timeout_millis"] | None: ...
 
 Global___ClusterHealthRequest: typing_extensions.TypeAlias = ClusterHealthRequest
@@ -316,6 +327,9 @@ class ClusterHealthResponse(google.protobuf.message.Message):
     ACTIVE_PRIMARY_SHARDS_FIELD_NUMBER: builtins.int
     ACTIVE_SHARDS_FIELD_NUMBER: builtins.int
     UNASSIGNED_SHARDS_FIELD_NUMBER: builtins.int
+    INITIALIZING_SHARDS_FIELD_NUMBER: builtins.int
+    ACTIVE_SHARDS_PERCENT_FIELD_NUMBER: builtins.int
+    INDICES_FIELD_NUMBER: builtins.int
     cluster_name: builtins.str
     status: builtins.str
     timed_out: builtins.bool
@@ -325,6 +339,10 @@ class ClusterHealthResponse(google.protobuf.message.Message):
     active_primary_shards: builtins.int
     active_shards: builtins.int
     unassigned_shards: builtins.int
+    initializing_shards: builtins.int
+    active_shards_percent: builtins.float
+    indices: builtins.bytes
+    """JSON object of the indices, by name; empty unless the level asks for it."""
     def __init__(
         self,
         *,
@@ -337,8 +355,11 @@ class ClusterHealthResponse(google.protobuf.message.Message):
         active_primary_shards: builtins.int = ...,
         active_shards: builtins.int = ...,
         unassigned_shards: builtins.int = ...,
+        initializing_shards: builtins.int = ...,
+        active_shards_percent: builtins.float = ...,
+        indices: builtins.bytes = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["active_primary_shards", b"active_primary_shards", "active_shards", b"active_shards", "cluster_name", b"cluster_name", "discovered_cluster_manager", b"discovered_cluster_manager", "number_of_data_nodes", b"number_of_data_nodes", "number_of_nodes", b"number_of_nodes", "status", b"status", "timed_out", b"timed_out", "unassigned_shards", b"unassigned_shards"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["active_primary_shards", b"active_primary_shards", "active_shards", b"active_shards", "active_shards_percent", b"active_shards_percent", "cluster_name", b"cluster_name", "discovered_cluster_manager", b"discovered_cluster_manager", "indices", b"indices", "initializing_shards", b"initializing_shards", "number_of_data_nodes", b"number_of_data_nodes", "number_of_nodes", b"number_of_nodes", "status", b"status", "timed_out", b"timed_out", "unassigned_shards", b"unassigned_shards"]) -> None: ...
 
 Global___ClusterHealthResponse: typing_extensions.TypeAlias = ClusterHealthResponse
 

@@ -553,25 +553,6 @@ class BulkRequest(google.protobuf.message.Message):
 Global___BulkRequest: typing_extensions.TypeAlias = BulkRequest
 
 @typing.final
-class BulkResponse(google.protobuf.message.Message):
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    TOOK_MILLIS_FIELD_NUMBER: builtins.int
-    ITEMS_FIELD_NUMBER: builtins.int
-    took_millis: builtins.int
-    items: builtins.bytes
-    """MessagePack of a list of taskfan.node.index.bulk_wire items."""
-    def __init__(
-        self,
-        *,
-        took_millis: builtins.int = ...,
-        items: builtins.bytes = ...,
-    ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["items", b"items", "took_millis", b"took_millis"]) -> None: ...
-
-Global___BulkResponse: typing_extensions.TypeAlias = BulkResponse
-
-@typing.final
 class UpdateRequest(google.protobuf.message.Message):
     """indices:data/write/update and …[s]"""
 
@@ -601,6 +582,25 @@ class UpdateRequest(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["item", b"item", "refresh", b"refresh", "shard", b"shard", "timeout_millis", b"timeout_millis", "wait_for_active_shards", b"wait_for_active_shards"]) -> None: ...
 
 Global___UpdateRequest: typing_extensions.TypeAlias = UpdateRequest
+
+@typing.final
+class UpdateResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ANSWER_FIELD_NUMBER: builtins.int
+    STATUS_FIELD_NUMBER: builtins.int
+    answer: builtins.bytes
+    """JSON of the answer, and its REST status."""
+    status: builtins.int
+    def __init__(
+        self,
+        *,
+        answer: builtins.bytes = ...,
+        status: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["answer", b"answer", "status", b"status"]) -> None: ...
+
+Global___UpdateResponse: typing_extensions.TypeAlias = UpdateResponse
 
 @typing.final
 class GetRequest(google.protobuf.message.Message):

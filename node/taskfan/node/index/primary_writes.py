@@ -81,22 +81,23 @@ def new_fields(mapping: Mapping[str, Any], request: WriteRequest) -> dict[str, A
 def _update(copy: ShardCopy, mapping: Mapping[str, Any], request: WriteRequest, now_ms: int) -> Written | NeedsMapping:
     body = read_update(request.source)
     current = copy.get(request.id or "")
-    _check_expected(copy, request, body, current)
+    check_expected(copy, request, body, current)
     plan = plan_update(request, body, current, copy.shard)
     shows = body.fetch_source if body.fetch_source is not None else request.fetch_source
     if plan.write is None:
         if current is None:
             raise IllegalState(f"[{request.id}] was not written, and is not there")
         done = WriteResult(current, Result.NOOP)
-        return Written(done, None, _get_object(current, plan.new_source, shows))
+        return Written(done, None, get_object(current, plan.new_source, shows))
     # Nothing comes between reading and writing here, so there is nothing to be tried again.
     written = write(copy, mapping, plan.write, now_ms)
     if isinstance(written, NeedsMapping):
         return written
-    return replace(written, get=_get_object(written.done.document, plan.new_source, shows))
+    return replace(written, get=get_object(written.done.document, plan.new_source, shows))
 
 
-def _check_expected(copy: ShardCopy, request: WriteRequest, body: UpdateBody, current: Document | None) -> None:
+def check_expected(copy: ShardCopy, request: WriteRequest, body: UpdateBody, current: Document | None) -> None:
+    """Refuse an update of a document that is not in the state it expects. Raises VersionConflict."""
     seq_no = body.if_seq_no if body.if_seq_no is not None else request.if_seq_no
     term = body.if_primary_term if body.if_primary_term is not None else request.if_primary_term
     if seq_no < 0 or current is None or (current.seq_no, current.primary_term) == (seq_no, term):
@@ -106,7 +107,8 @@ def _check_expected(copy: ShardCopy, request: WriteRequest, body: UpdateBody, cu
     raise VersionConflict(copy.shard, request.id or "", f"{required} {has}")
 
 
-def _get_object(document: Document, source: Mapping[str, Any], shows: Any) -> dict[str, Any] | None:
+def get_object(document: Document, source: Mapping[str, Any], shows: Any) -> dict[str, Any] | None:
+    """The `get` of an update's answer: what it asked to be shown of the new source."""
     if not isinstance(shows, SourceFilter) or not shows.enabled:
         return None
     shown = {"_seq_no": document.seq_no, "_primary_term": document.primary_term, "found": True}
