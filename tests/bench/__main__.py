@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench import measurements
+from tests.bench.fault_layer import fault_layer
 from tests.bench.figures import Figure, table, write_json
 from tests.bench.processes import machine
 
@@ -17,6 +18,7 @@ MEASUREMENTS: dict[str, Callable[[bool], list[Figure]]] = {
     "idle": measurements.idle_lists,
     "loaded": measurements.loaded_lists,
     "cancel": measurements.cancels,
+    "faults": fault_layer,
 }
 
 

@@ -96,7 +96,8 @@ ROWS = [
         but=(("ban", Outcome("ok", ran=False)),),
     ),
     Row("black hole", {"kind": "blackhole"}, Outcome("node_disconnected_exception", ran=False)),
-    Row("slow link", {"kind": "slow", "bandwidth": "1kb"}, FINE, at_least_s=0.05),
+    # Not so slow that the checks of the cluster itself come too late.
+    Row("slow link", {"kind": "slow", "bandwidth": "20kb"}, FINE, at_least_s=0.005),
 ]
 
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskfan.node.faults.chance import delay_s
@@ -116,6 +116,7 @@ def test_the_first_hits_are_kept_and_all_are_counted() -> None:
 CALLS = st.lists(st.tuples(st.sampled_from(NODES[1:]), st.sampled_from([LISTS, "a", "b"])), max_size=40)
 
 
+@settings(deadline=None)
 @given(CALLS, st.integers(0, 2**32), st.floats(0.05, 0.95))
 def test_chance_depends_on_the_calls_of_the_same_kind_alone(
     calls: list[tuple[Any, str]], seed: int, probability: float
@@ -134,6 +135,7 @@ def test_chance_depends_on_the_calls_of_the_same_kind_alone(
     )
 
 
+@settings(deadline=None)
 @given(CALLS, st.integers(1, 5), st.integers(0, 5), st.integers(1, 4), st.integers(1, 10))
 def test_limits_are_never_exceeded(
     calls: list[tuple[Any, str]], first: int, after: int, every: int, budget: int
@@ -156,6 +158,7 @@ def test_another_seed_is_another_story_and_about_the_wanted_share_is_struck() ->
     assert [250 < pattern.count("x") < 350 for pattern in patterns] == [True] * 3
 
 
+@settings(deadline=None)
 @given(st.floats(0, 0.9999999), st.floats(0, 0.9999999))
 def test_delays_are_of_their_distribution_and_bounded(one: float, two: float) -> None:
     assert 0.9 <= delay_s("uniform", 1.0, 0.1, one, two) <= 1.1

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskfan.node.faults.rule import FaultRule, InvalidFault, changed, check_rule, read_rule
@@ -151,6 +151,7 @@ JSON = st.recursive(
 FIELD_NAMES = st.sampled_from([*FaultRule.__struct_encode_fields__])
 
 
+@settings(deadline=None)
 @given(st.dictionaries(FIELD_NAMES, JSON, max_size=6), st.sampled_from(["drop", "fail", "delay", "slow", "cut"]))
 def test_whatever_is_sent_is_a_rule_or_an_error_that_names_a_field(values: dict[str, Any], kind: str) -> None:
     known = (*FaultRule.__struct_encode_fields__, "rule")
