@@ -6,13 +6,29 @@ import inspect
 
 import pytest
 
-from tests.node.transport.world import FaultyGrpcWorld, FaultyMemoryWorld, GrpcWorld, MemoryWorld, World
-
-
-@pytest.fixture(
-    params=[MemoryWorld, GrpcWorld, FaultyMemoryWorld, FaultyGrpcWorld],
-    ids=["memory", "grpc", "memory-with-faults", "grpc-with-faults"],
+from tests.node.transport.world import (
+    FaultyHttp2World,
+    FaultyMemoryWorld,
+    GrpcToHttp2World,
+    GrpcWorld,
+    Http2ToGrpcWorld,
+    Http2World,
+    MemoryWorld,
+    World,
 )
+
+WORLDS = {
+    "memory": MemoryWorld,
+    "grpc": GrpcWorld,
+    "http2": Http2World,
+    "grpc-to-http2": GrpcToHttp2World,
+    "http2-to-grpc": Http2ToGrpcWorld,
+    "memory-with-faults": FaultyMemoryWorld,
+    "http2-with-faults": FaultyHttp2World,
+}
+
+
+@pytest.fixture(params=WORLDS.values(), ids=WORLDS)
 def world(request: pytest.FixtureRequest) -> World:
     """The members of one story; a new implementation is added here."""
     made = request.param()
