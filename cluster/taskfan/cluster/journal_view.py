@@ -165,18 +165,19 @@ class _Told:
         refusal = self._refusals.get(message.id) if message.on == "request" else None
         if refusal is not None:
             return "refused", "", refusal.reason
-        if message.received is not None:
+        # Of a receiver that was killed the last lines may be missing; a reply shows that it had the request.
+        if message.received is not None or (message.on == "request" and self._was_answered(message.id)):
             return "received", "", ""
-        if message.on == "request" and (reply := self._messages.get((message.id, "reply"))) is not None:
-            # Of a receiver that was killed the last lines may be missing; a reply shows that it had the request.
-            if reply.sent is not None or reply.received is not None:
-                return "received", "", ""
         spoiled, closed = self._spoiled.get(message.link), self._closed.get(message.link)
         if spoiled is not None:
             return ("dropped" if spoiled.spoils == "blackhole" else "link_closed"), spoiled.fault, spoiled.spoils
         if closed is None:
             return "on_its_way", "", ""
         return ("refused" if closed.never_opened and message.on == "request" else "link_closed"), "", closed.reason
+
+    def _was_answered(self, message_id: str) -> bool:
+        reply = self._messages.get((message_id, "reply"))
+        return reply is not None and not (reply.sent is None and reply.received is None)
 
 
 # After these a message is decided; delays, duplicates and the like leave it to what happens next.
