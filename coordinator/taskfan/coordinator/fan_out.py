@@ -15,8 +15,9 @@ from taskfan.node.failures import NodeFailure
 from taskfan.node.ids import TaskId
 from taskfan.node.node import ActionContext
 from taskfan.v1 import actions_pb2 as pb
+from taskfan.v1.search_pb2 import RethrottleRequest
 
-TasksRequest = TypeVar("TasksRequest", pb.ListTasksRequest, pb.CancelTasksRequest)
+TasksRequest = TypeVar("TasksRequest", pb.ListTasksRequest, pb.CancelTasksRequest, RethrottleRequest)
 
 
 async def fan_out(

@@ -20,8 +20,10 @@ from taskfan.node.index.active_shards import ActiveShardCount
 from taskfan.node.index.by_scroll_status import float32
 from taskfan.node.index.documents import OpType, VersionType, parse_op_type
 from taskfan.node.index.errors import XContentParse
+from taskfan.node.index.index_names import SEARCH_OPTIONS, IndicesOptions
 from taskfan.node.index.scripts import Script, parse_script
 from taskfan.node.index.search_source import SearchSource, Slice, parse_search
+from taskfan.node.index.sorting import Sort
 from taskfan.node.index.source_filter import SourceFilter
 from taskfan.node.index.x_content import Body, Path, Place, read_body, token_name
 
@@ -85,6 +87,10 @@ class ByScrollRequest:
     pipeline: str | None = None
     # Of another cluster to read from: `host:port`.
     remote: str | None = None
+    # How the indices of an update or delete by query are found, and which of their shards are meant.
+    options: IndicesOptions = SEARCH_OPTIONS
+    routing: str | None = None
+    preference: str | None = None
 
     def faults(self) -> list[str]:
         """What makes this request invalid, in order. Source: the `validate` of each class of request."""
@@ -137,6 +143,19 @@ class ByScrollRequest:
             case Kind.UPDATE_BY_QUERY:
                 return f"update-by-query {indices}{scripted}"
         return f"delete-by-query {indices}"
+
+    def first_search(self) -> SearchSource:
+        """The search that finds the documents: in the order in which they lie, with what the writes need of them.
+
+        Source: OpenSearch `AbstractAsyncBulkByScrollAction`.
+        """
+        reindex = self.kind is Kind.REINDEX
+        return replace(
+            self.source,
+            sort=self.source.sort or (Sort("_doc"),),
+            version=reindex and self.destination.version_type is not VersionType.INTERNAL,
+            seq_no_primary_term=not reindex,
+        )
 
     def for_slice(self, number: int, slices: int) -> ByScrollRequest:
         """The request of one of so many slices: its share of the rate and of the documents.

@@ -27,7 +27,7 @@ def initial_validation(request: ByScrollRequest, indices: Indices) -> None:
     name = request.destination.index or ""
     destination = indices.get(name)
     target = name if destination is None else destination.name
-    if any(index.name == target for index in resolve(indices, request.indices)):
+    if any(index.name == target for index in resolve(indices, request.indices, request.options)):
         raise ValidationFailed(f"reindex cannot write into an index its reading from [{target}]")
 
 
