@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from taskfan.cluster.errors import ClusterError
 from taskfan.cluster.messages import FaultCommand, FaultReport
+from taskfan.cluster.stuck import Stuck
 from taskfan.cluster.whole import wait_until_whole
 
 if TYPE_CHECKING:
@@ -176,6 +177,11 @@ class Faults:
         given = {name: value for name, value in values.items() if value is not None}
         link.setdefault("kind", "cut")
         return Fault(self, FaultCommand("shape", shape=shape, values=given, link=link), may_not_fire)
+
+    @property
+    def stuck(self) -> Stuck:
+        """Tasks that hang as they do in bad times."""
+        return Stuck(self._cluster, self)
 
     # ------------------------------------------------------------------ all of them
 
