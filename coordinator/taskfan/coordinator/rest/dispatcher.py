@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from taskfan.coordinator.rest import formats
 from taskfan.coordinator.rest.client import Client
 from taskfan.coordinator.rest.errors import BadContentType, Bug, ParseFailure, TooLarge, envelope, plain_error
@@ -111,6 +113,8 @@ class Dispatcher:
                 headers=headers,
                 client=client,
                 body=self._decoded(body, body_type, fields) if plan.route.reads_body else None,
+                raw=self._text(body, body_type, fields) if plan.route.reads_text else b"",
+                unrecognized=plan.unrecognized,
                 accept=_first(fields, b"accept"),
                 format=plan.options.format,
                 human=plan.options.human,
@@ -131,16 +135,29 @@ class Dispatcher:
         """
         if not body:
             return None
-        encoding = (_first(fields, b"content-encoding") or "").strip().lower()
         try:
-            whole: bytes | None = body
-            if encoding in _ENCODINGS:
-                whole = formats.decompress(body, encoding, self._max_content_bytes)
-            if whole is None:
-                raise TooLarge(self._max_content_bytes)
-            return formats.read_value(whole, body_type or "json")
+            return formats.read_value(self._whole(body, fields), body_type or "json")
         except ValueError as error:
             raise ParseFailure(f"Failed to parse the body: {error}") from None
+
+    def _text(self, body: bytes, body_type: str | None, fields: Fields) -> bytes:
+        """A body as JSON text; one of another format is written anew. Raises as `_decoded`."""
+        if body and body_type not in (None, "json"):
+            return msgspec.json.encode(self._decoded(body, body_type, fields))
+        try:
+            return self._whole(body, fields)
+        except ValueError as error:
+            raise ParseFailure(f"Failed to parse the body: {error}") from None
+
+    def _whole(self, body: bytes, fields: Fields) -> bytes:
+        """A body without its compression. Raises TooLarge, and ValueError when it is broken."""
+        encoding = (_first(fields, b"content-encoding") or "").strip().lower()
+        whole: bytes | None = body
+        if encoding in _ENCODINGS:
+            whole = formats.decompress(body, encoding, self._max_content_bytes)
+        if whole is None:
+            raise TooLarge(self._max_content_bytes)
+        return whole
 
     # ------------------------------------------------------------------ writing
 

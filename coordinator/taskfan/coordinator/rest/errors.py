@@ -6,6 +6,7 @@ import traceback
 from typing import Any
 
 from taskfan.node.errors import IllegalArgument, Origin, TaskfanError
+from taskfan.node.index.errors import SearchPhaseFailed
 
 
 class BadParameter(TaskfanError):
@@ -139,9 +140,19 @@ def envelope(error: TaskfanError, *, with_stack_trace: bool = False) -> dict[str
 
     Source: OpenSearch `BytesRestResponse`, `OpenSearchException.generateFailureXContent`.
     """
-    root = root_cause(error)
-    told = {"root_cause": [_told(root, with_stack_trace, with_cause=False)]} | _told(error, with_stack_trace)
+    roots = [_told(root, with_stack_trace, with_cause=False) for root in root_causes(error)]
+    told = {"root_cause": roots} | _told(error, with_stack_trace)
     return {"error": told, "status": int(error.http_status)}
+
+
+def root_causes(error: TaskfanError) -> list[TaskfanError]:
+    """What an error comes down to; of a search that is one cause for each kind of failure of its shards.
+
+    Source: OpenSearch `OpenSearchException.guessRootCauses`.
+    """
+    if isinstance(error, SearchPhaseFailed):
+        return error.root_causes
+    return [root_cause(error)]
 
 
 def root_cause(error: TaskfanError) -> TaskfanError:
@@ -158,6 +169,9 @@ def _told(error: TaskfanError, with_stack_trace: bool, *, with_cause: bool = Tru
             told.pop("caused_by", None)
         return told
     told = {"type": error.kind, "reason": error.reason, **error.metadata}
+    if isinstance(error, SearchPhaseFailed):
+        told = error.to_object()
+        told.pop("caused_by", None)
     if with_cause and error.cause is not None:
         told["caused_by"] = _told(error.cause, with_stack_trace)
     return told | {"stack_trace": stack_trace(error)}

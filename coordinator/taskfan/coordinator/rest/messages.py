@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from taskfan.coordinator.rest.client import Client
+    from taskfan.node.errors import TaskfanError
 
 JSON = "application/json; charset=UTF-8"
 TEXT = "text/plain; charset=UTF-8"
@@ -22,6 +23,8 @@ class RestRequest:
         headers: what goes into tasks, such as `X-Opaque-Id`.
         client: who waits.
         body: decoded JSON, for routes that read a body and were given one.
+        raw: the body as JSON text, byte by byte as it came, for routes that tell where in it something is wrong.
+        unrecognized: the refusal of parameters nobody declared, for routes that do their work in spite of it.
         accept: the Accept header, for tables.
         format: the `format` parameter, for tables.
         human: times and sizes also as people write them.
@@ -33,6 +36,8 @@ class RestRequest:
     headers: Mapping[str, str]
     client: Client
     body: Any = None
+    raw: bytes = b""
+    unrecognized: TaskfanError | None = None
     accept: str | None = None
     format: str | None = None
     human: bool = False

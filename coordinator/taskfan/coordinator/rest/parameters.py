@@ -173,12 +173,28 @@ def read_parameters(path: str, given: Mapping[str, str], declared: Iterable[Para
         IllegalArgument: a wrong value, or parameters that nobody declared.
     """
     declared = tuple(declared)
-    values = {known.name: known.read(given.get(known.name)) for known in declared if not known.is_late}
-    known_names = {*EVERYWHERE, *(known.name for known in declared)}
-    unknown = sorted(name for name in given if name not in known_names)
-    if unknown:
-        raise IllegalArgument(unrecognized(path, unknown, sorted(known_names)))
+    values, fault = read_known_parameters(path, given, (known for known in declared if not known.is_late), declared)
+    if fault is not None:
+        raise fault
     return values | {known.name: known.read(given.get(known.name)) for known in declared if known.is_late}
+
+
+def read_known_parameters(
+    path: str, given: Mapping[str, str], read: Iterable[Parameter], declared: Iterable[Parameter] | None = None
+) -> tuple[dict[str, Any], IllegalArgument | None]:
+    """The values of some parameters, and the refusal of those that nobody declared.
+
+    Args:
+        declared: all that are known; those that are read unless told otherwise.
+
+    Raises:
+        IllegalArgument: a wrong value.
+    """
+    read = tuple(read)
+    values = {known.name: known.read(given.get(known.name)) for known in read}
+    known_names = {*EVERYWHERE, *(known.name for known in (read if declared is None else declared))}
+    unknown = sorted(name for name in given if name not in known_names)
+    return values, IllegalArgument(unrecognized(path, unknown, sorted(known_names))) if unknown else None
 
 
 def unrecognized(path: str, unknown: list[str], known: list[str]) -> str:

@@ -22,6 +22,7 @@ from taskfan.coordinator.rest.parameters import (
     decode,
     parse_boolean,
     parse_query,
+    read_known_parameters,
     read_parameters,
     text,
 )
@@ -60,6 +61,7 @@ class Plan:
         refusal: after the headers.
         route: set when there is no refusal.
         wrong_parameter: after the type of the body.
+        unrecognized: parameters nobody declared, where the handler is to refuse them.
     """
 
     path: str
@@ -69,6 +71,7 @@ class Plan:
     route: Route | None = None
     handler: Handler | None = None
     wrong_parameter: TaskfanError | None = None
+    unrecognized: TaskfanError | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -178,6 +181,9 @@ def _with_parameters(plan: Plan, route: Route, given: Mapping[str, str]) -> Plan
             declared = _WITH_HELP if wants_help else (_HELP, *route.parameters)
             handler = route.help if wants_help else route.handler
         path = decode(plan.path, plus_is_blank=False)
+        if route.works_first:
+            values, unrecognized = read_known_parameters(path, given, declared)
+            return replace(plan, handler=handler, parameters=values, unrecognized=unrecognized)
         return replace(plan, handler=handler, parameters=read_parameters(path, given, declared))
     except TaskfanError as error:
         return replace(plan, wrong_parameter=error)

@@ -32,6 +32,8 @@ class Route:
         parameters: in the order in which OpenSearch reads them. Others are refused.
         help: answers instead of the handler when `help` is asked for; then only what shapes a table may be given.
         reads_body: the body is decoded and handed on. Other routes take a body and do not look at it.
+        reads_text: the body is handed on as JSON text.
+        works_first: parameters nobody declared are refused by the handler, which has done its work by then.
         pretty_by_default: indented unless told otherwise.
         is_served: False for the endpoints that taskfan lacks: they take any parameter, and answer 501.
     """
@@ -42,6 +44,8 @@ class Route:
     parameters: Sequence[Parameter] = ()
     help: Handler | None = None
     reads_body: bool = False
+    reads_text: bool = False
+    works_first: bool = False
     pretty_by_default: bool = False
     is_served: bool = field(default=True)
 
