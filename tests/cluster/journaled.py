@@ -37,9 +37,9 @@ class JournaledNodes(Nodes):
             faulty.introduce(member)
             self.nodes[name] = Node(member, self.state, self.clock, faulty, journal=journal)
 
-    def spoil(self, on: str, **rule: object) -> None:
+    def spoil(self, node: str, /, **rule: object) -> None:
         """Let a node obey this one fault rule, and no other."""
-        self.faults[on].set_rules([NumberedRule("spoil", 0, read_rule(rule))])
+        self.faults[node].set_rules([NumberedRule("spoil", 0, read_rule(rule))])
 
     async def close(self) -> None:
         await super().close()
