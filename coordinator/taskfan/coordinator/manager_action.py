@@ -8,11 +8,14 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
+from taskfan.node.coordination.messages import FailedToCommit, NotClusterManager
 from taskfan.node.errors import NodeDisconnected, NodeNotConnected, TaskfanError
 from taskfan.node.node import ActionContext
 
 Request = TypeVar("Request", bound=Message)
 DEFAULT_MANAGER_TIMEOUT_S = 30.0
+# Whoever it was has lost its place: who takes it is asked again.
+_LOST_MANAGER = (NotClusterManager.kind, FailedToCommit.kind)
 
 
 class ClusterManagerNotDiscovered(TaskfanError):
@@ -51,13 +54,20 @@ async def on_manager(
         state = node.cluster_state
         manager = state.manager
         if manager is not None and manager.id == node.local.id:
-            return await run(context, request)
-        if manager is not None:
+            try:
+                return await run(context, request)
+            except TaskfanError as error:
+                if error.kind not in _LOST_MANAGER:
+                    raise
+        elif manager is not None:
             try:
                 return await context.send(manager, context.task.action, request)
             except (NodeNotConnected, NodeDisconnected):
                 # Our link to it failed; one that failed over there comes as a plain TaskfanError.
                 pass
+            except TaskfanError as error:
+                if error.kind not in _LOST_MANAGER:
+                    raise
         try:
             async with context.clock.timeout(max((deadline_ns - context.clock.monotonic_ns()) / 1e9, 0)):
                 await node.newer_cluster_state(state)

@@ -19,6 +19,7 @@ from taskfan.node.clock import Clock
 from taskfan.node.cluster_state import ClusterState, DiscoveryNode
 from taskfan.node.errors import ActionNotFound, IllegalArgument, ReceiveTimeout, TaskfanError, TransportError
 from taskfan.node.ids import UNSET, TaskId
+from taskfan.node.index.document_ids import DocumentIds
 from taskfan.node.index.scrolls import ReaderContexts
 from taskfan.node.journal import NO_JOURNAL, BanRemoved, BanSet, Journal, TaskRefused, state_event, task_event
 from taskfan.node.machine import Machine, UnknownMachine
@@ -61,6 +62,7 @@ class Node:
         self.readers = ReaderContexts(session=local.ephemeral_id)
         self.state_updates: StateUpdates = NoStateUpdates()
         self.shards = Shards(self)
+        self.document_ids = DocumentIds.of_process(local.id, local.ephemeral_id)
         self._transport = transport
         self._journal = journal
         self._actions: dict[str, Action] = {}

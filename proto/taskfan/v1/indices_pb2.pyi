@@ -523,36 +523,6 @@ class ReplicaResponse(google.protobuf.message.Message):
 Global___ReplicaResponse: typing_extensions.TypeAlias = ReplicaResponse
 
 @typing.final
-class BulkRequest(google.protobuf.message.Message):
-    """indices:data/write/bulk, /index and /delete"""
-
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    ITEMS_FIELD_NUMBER: builtins.int
-    DESCRIPTION_FIELD_NUMBER: builtins.int
-    REFRESH_FIELD_NUMBER: builtins.int
-    WAIT_FOR_ACTIVE_SHARDS_FIELD_NUMBER: builtins.int
-    TIMEOUT_MILLIS_FIELD_NUMBER: builtins.int
-    items: builtins.bytes
-    """MessagePack of a list of taskfan.node.index.documents.WriteRequest."""
-    description: builtins.str
-    refresh: builtins.str
-    wait_for_active_shards: builtins.str
-    timeout_millis: builtins.int
-    def __init__(
-        self,
-        *,
-        items: builtins.bytes = ...,
-        description: builtins.str = ...,
-        refresh: builtins.str = ...,
-        wait_for_active_shards: builtins.str = ...,
-        timeout_millis: builtins.int = ...,
-    ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["description", b"description", "items", b"items", "refresh", b"refresh", "timeout_millis", b"timeout_millis", "wait_for_active_shards", b"wait_for_active_shards"]) -> None: ...
-
-Global___BulkRequest: typing_extensions.TypeAlias = BulkRequest
-
-@typing.final
 class UpdateRequest(google.protobuf.message.Message):
     """indices:data/write/update and …[s]"""
 
@@ -666,30 +636,6 @@ class GetResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["document", b"document", "found", b"found", "id", b"id", "index", b"index"]) -> None: ...
 
 Global___GetResponse: typing_extensions.TypeAlias = GetResponse
-
-@typing.final
-class MultiGetRequest(google.protobuf.message.Message):
-    """indices:data/read/mget"""
-
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    ITEMS_FIELD_NUMBER: builtins.int
-    REALTIME_FIELD_NUMBER: builtins.int
-    REFRESH_FIELD_NUMBER: builtins.int
-    items: builtins.bytes
-    """MessagePack of a list of taskfan.node.index.multi_get.GetItem."""
-    realtime: builtins.bool
-    refresh: builtins.bool
-    def __init__(
-        self,
-        *,
-        items: builtins.bytes = ...,
-        realtime: builtins.bool = ...,
-        refresh: builtins.bool = ...,
-    ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["items", b"items", "realtime", b"realtime", "refresh", b"refresh"]) -> None: ...
-
-Global___MultiGetRequest: typing_extensions.TypeAlias = MultiGetRequest
 
 @typing.final
 class MultiGetShardRequest(google.protobuf.message.Message):

@@ -9,12 +9,12 @@ import msgspec
 
 from taskfan.node.action import Action, ActionContext
 from taskfan.node.errors import TaskfanError
-from taskfan.node.index.bulk import ItemDone, ItemFailure, bulk_description
+from taskfan.node.index.bulk import BulkRequest, ItemDone, ItemFailure
 from taskfan.node.index.documents import CopyCounts, Result, WriteRequest, WriteResult, write_answer
 from taskfan.node.index.errors import IllegalState, ShardId, ShardNotFound, VersionConflict
 from taskfan.node.index.primary_writes import check_expected, get_object
 from taskfan.node.index.updates import UpdateBody, plan_update, read_update
-from taskfan.node.index.wire import requests_from_wire, requests_to_wire
+from taskfan.node.index.wire import requests_from_wire
 from taskfan.node.shards import shard_from_wire
 from taskfan.v1 import indices_pb2 as pb
 
@@ -63,13 +63,7 @@ async def _attempt(
             get=get_object(current, plan.new_source, shows),
         )
         return _response(noop, 200)
-    bulk = pb.BulkRequest(
-        items=requests_to_wire([plan.write]),
-        description=bulk_description([plan.write]),
-        refresh=request.refresh,
-        wait_for_active_shards=request.wait_for_active_shards,
-        timeout_millis=request.timeout_millis,
-    )
+    bulk = BulkRequest([plan.write], request.refresh, request.wait_for_active_shards, request.timeout_millis)
     # As in OpenSearch it is nobody's child; only its headers tell where it comes from.
     result = await context.node.execute(BULK_ACTION, bulk, headers=context.task.headers)
     [(_, done)] = result.items

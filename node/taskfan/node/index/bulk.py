@@ -34,6 +34,8 @@ _PARAMETERS = {
     *("retry_on_conflict", "pipeline", "_source", "require_alias"),
 }
 _NO_METADATA: Mapping[str, Any] = {}
+# A longer source is not shown in the description of a task, in bytes.
+MAX_SHOWN_SOURCE = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +217,34 @@ def item_object(op_type: OpType, item: Item) -> dict[str, Any]:
     return {op_type.value: failed}
 
 
-def bulk_answer(took_ms: int, items: Sequence[tuple[OpType, Item]]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class BulkRequest:
+    """Writes that are asked for together.
+
+    `refresh` is `true`, `wait_for` or `false`. `wait_for_active_shards` is a number, `all`, or empty for one copy.
+    `timeout_ms` is how long a shard is waited for.
+    """
+
+    items: Sequence[WriteRequest]
+    refresh: str = "false"
+    wait_for_active_shards: str = ""
+    timeout_ms: int = 60_000
+
+    @property
+    def description(self) -> str:
+        """What its task says it does."""
+        return bulk_description(self.items)
+
+
+@dataclass(frozen=True, slots=True)
+class BulkResult:
+    """What became of every item, in the order in which they came."""
+
+    took_ms: int
+    items: list[tuple[OpType, Item]]
+
+
+def bulk_answer(took_ms: int, items: list[tuple[OpType, Item]]) -> dict[str, Any]:
     """The body of the answer to a bulk. Source: OpenSearch `BulkResponse.toXContent`."""
     failed = any(isinstance(item, ItemFailure) for _, item in items)
     return {"took": took_ms, "errors": failed, "items": [item_object(op_type, item) for op_type, item in items]}
@@ -229,6 +258,26 @@ def item_fault(request: WriteRequest) -> TaskfanError | None:
 def bulk_description(items: Sequence[WriteRequest]) -> str:
     """What the task of a bulk says it does. Source: OpenSearch `BulkRequest.getDescription`."""
     return f"requests[{len(items)}], indices[{', '.join(sorted({item.index for item in items}))}]"
+
+
+def write_description(item: WriteRequest) -> str:
+    """What the task of a single write says it does. Source: OpenSearch `IndexRequest.toString`, `DeleteRequest`."""
+    where = f"[{item.index}][{'null' if item.id is None else item.id}]"
+    if item.op_type is OpType.DELETE:
+        return f"delete {{{where}}}"
+    length = len(item.source)
+    too_long = f"n/a, actual length: [{_size_text(length)}], max length: {_size_text(MAX_SHOWN_SOURCE)}"
+    shown = item.source.decode("utf-8", "replace") if length <= MAX_SHOWN_SOURCE else too_long
+    return f"index {{{where}, source[{shown}]}}"
+
+
+def _size_text(size: int) -> str:
+    """Source: OpenSearch `ByteSizeValue.toString`."""
+    for power, unit in ((3, "gb"), (2, "mb"), (1, "kb")):
+        if size >= 1 << 10 * power:
+            whole, tenths = divmod(size * 10 >> 10 * power, 10)
+            return f"{whole}.{tenths}{unit}" if tenths else f"{whole}{unit}"
+    return f"{size}b"
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from dataclasses import dataclass
 
 
@@ -23,6 +24,13 @@ class DocumentIds:
 
     def __post_init__(self) -> None:
         assert len(self.address) == 6
+
+    @classmethod
+    def of_process(cls, node_id: str, ephemeral_id: str) -> DocumentIds:
+        """Those of one process of a node, told from all others by the ids of the node and of the process."""
+        address = hashlib.blake2b(node_id.encode(), digest_size=6).digest()
+        start = hashlib.blake2b(ephemeral_id.encode(), digest_size=3).digest()
+        return cls(address, int.from_bytes(start, "big"))
 
     def next(self, now_ms: int) -> str:
         """A new id; `now_ms` is wall time, and may go backwards."""

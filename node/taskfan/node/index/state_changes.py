@@ -100,9 +100,14 @@ def put_mapping(state: ClusterState, uuids: Iterable[str], mapping: Mapping[str,
 
 
 def update_settings(
-    state: ClusterState, uuids: Iterable[str], settings: Mapping[str, str | None], now_ms: int
+    state: ClusterState,
+    uuids: Iterable[str],
+    settings: Mapping[str, str | None],
+    now_ms: int,
+    *,
+    preserve_existing: bool = False,
 ) -> ClusterState:
-    """These indices with other settings; None takes a setting away.
+    """These indices with other settings; None takes a setting away, and a setting that is there may be kept.
 
     Raises:
         TaskfanError: a setting is unknown, not dynamic, or has no such value.
@@ -113,6 +118,9 @@ def update_settings(
     check_update(given, [f"{index.name}/{index.uuid}" for index in doomed])
     indices = state.indices
     for index in doomed:
+        if preserve_existing:
+            settings = {name: value for name, value in settings.items() if name not in index.settings}
+            given = {name: value for name, value in settings.items() if value is not None}
         kept = {name: value for name, value in index.settings.items() if name not in settings}
         other = {name: value for name, value in given.items() if name != NUMBER_OF_REPLICAS}
         # The number of replicas is changed with the copies themselves; without one it is the default.
