@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import secrets
@@ -255,6 +256,14 @@ class _Scope:
             error.add_note(f"Afterwards: {problem}")
         if error is not None and isinstance(error, Exception):
             error.add_note(self._faults.reproduce_with())
+
+    async def __aenter__(self) -> Self:
+        return await asyncio.to_thread(self.set)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.__exit__, kind, error, trace)
 
 
 class Fault(_Scope):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator
@@ -196,6 +197,14 @@ def test_a_lost_request_waits_until_its_link_ends(cluster: Cluster) -> None:
         with cluster.faults.one_way(first, second):
             asking.join(20)
     assert told == [{second.name: "node_disconnected_exception"}]
+
+
+def test_a_coroutine_can_use_faults_too(cluster: Cluster) -> None:
+    async def story() -> dict[str, str]:
+        async with cluster.faults.fail(LISTS, to="*2"):
+            return await asyncio.to_thread(failures, cluster)
+
+    assert asyncio.run(story()) == {cluster.nodes[1].name: "transport_exception"}
 
 
 def test_the_error_of_a_fault_is_the_error_of_a_get(cluster: Cluster) -> None:
