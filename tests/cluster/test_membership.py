@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from taskfan.cluster.membership import has_manager_to_be, newest, what_is_missing
+from taskfan.cluster.membership import can_do_without, has_manager_to_be, newest, what_is_missing
 from taskfan.cluster.messages import Holds
 
 VOTERS = ("a", "b", "c")
@@ -94,3 +94,17 @@ def test_the_newest_state_with_a_manager_is_what_is_known_of_the_cluster() -> No
     assert newest([Seen("a", lost), Seen("b", after), Seen("c", before)]) is after
     assert newest([Seen("a", lost), Seen("c", after, is_running=False)]) is lost
     assert newest([Seen("a", is_running=False)]) is None
+
+
+def test_the_others_can_do_without_one_as_long_as_they_are_enough_to_elect() -> None:
+    a, b, c = (Seen(node_id, ALL) for node_id in "abc")
+    assert can_do_without(a, [a, b, c])
+    c.is_running = False
+    assert not can_do_without(a, [a, b, c])
+    assert can_do_without(c, [a, b, c])
+    assert can_do_without(Seen("d", ALL), [a, b, c, Seen("d", ALL)])
+
+
+def test_without_a_majority_there_is_nothing_left_to_lose() -> None:
+    a, b = Seen("a", ALL), Seen("b", ALL, is_running=False)
+    assert can_do_without(a, [a, b])

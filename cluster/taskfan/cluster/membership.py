@@ -41,6 +41,13 @@ def has_manager_to_be(members: Sequence[Seen]) -> bool:
     return any(holds.manager_id for holds in told) or any(_can_elect(holds, running) for holds in told)
 
 
+def can_do_without(leaving: Seen, members: Sequence[Seen]) -> bool:
+    """Whether the others can still elect a manager once this one has left for good, or could not as it is."""
+    known = newest(members)
+    running = frozenset(member.id for member in members if member.is_running)
+    return known is None or not _can_elect(known, running) or _can_elect(known, running - {leaving.id})
+
+
 def what_is_missing(members: Sequence[Seen]) -> str:
     """What is still to come until all members that run know who is there; nothing when no more is to come.
 

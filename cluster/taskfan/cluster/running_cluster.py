@@ -16,7 +16,7 @@ from taskfan.cluster.config import ClusterConfig, NodeConfig, added_node
 from taskfan.cluster.errors import ClusterError
 from taskfan.cluster.fork_server import ForkServer
 from taskfan.cluster.member_process import MemberProcess
-from taskfan.cluster.membership import has_manager_to_be, newest, what_is_missing
+from taskfan.cluster.membership import can_do_without, has_manager_to_be, newest, what_is_missing
 from taskfan.cluster.messages import ClusterStatus, Ended, Join, Progress, Report
 from taskfan.cluster.readiness import NotReady, check_list, check_roots
 from taskfan.cluster.state_directory import ClusterRecord, NodeRecord, StateDirectory
@@ -187,9 +187,10 @@ class RunningCluster:
         async with self._changes:
             if member not in self.members:
                 return
-            others = [other for other in self.members if other is not member]
-            if not any(other.config.is_cluster_manager_eligible for other in others):
-                raise ClusterError(f"Node [{member.name}] is the last that can be cluster manager, so it has to stay.")
+            if not can_do_without(member, self.members):
+                raise ClusterError(
+                    f"Node [{member.name}] has to stay: the nodes that run without it are too few to elect a manager."
+                )
             await self._stop_node(member)
             self._forget(member)
 
