@@ -87,14 +87,14 @@ class Texts:
             case j.FaultHit():
                 on = f" {event.on} {self._number(event)}" if event.on else " the link"
                 delay = f" by {event.delay_ms} ms" if event.delay_ms else ""
-                return f"{event.fault}: {event.spoils}{on} → {self.node(event.to)} {event.action}{delay}".rstrip()
+                return f"{event.fault}: {event.spoils}{on} → {self.node(event.to)} {self._about(event)}{delay}".rstrip()
         return ""
 
     def _number(self, event: j.AnyEvent) -> str:
         """The short number of a message; with its sender it is unique for as long as that process lives."""
         return "#" + getattr(event, "message", "").rpartition(":")[2]
 
-    def _about(self, event: j.RequestSent | j.RequestReceived | j.RequestRefused) -> str:
+    def _about(self, event: j.RequestSent | j.RequestReceived | j.RequestRefused | j.FaultHit) -> str:
         if event.ban_of:
             return f"{event.action} {'allows' if event.unban else 'bans'} {self.task(event.ban_of)}"
         return f"{event.action} for {self.task(event.parent)}" if event.parent else event.action
