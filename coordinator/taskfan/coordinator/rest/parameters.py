@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from taskfan.coordinator.grouping import GROUPINGS
-from taskfan.node.errors import IllegalArgument
-from taskfan.node.ids import parse_task_id
+from taskfan.node.errors import IllegalArgument, NumberFormat
+from taskfan.node.ids import parse_long, parse_task_id
 from taskfan.node.time_value import parse_time_ns
 
 _ESCAPE = re.compile(rb"%(%|[0-9a-fA-F]{2})")
@@ -143,6 +143,26 @@ def comma_list(name: str) -> Parameter:
 def text(name: str, *, is_late: bool = False) -> Parameter:
     """As it is; None when missing."""
     return Parameter(name, lambda value: value, is_late)
+
+
+def parse_number(text: str | None, name: str) -> int | None:
+    """A whole number of 64 bits; None when it is not given. Raises IllegalArgument."""
+    if text is None:
+        return None
+    number = parse_long(text)
+    if number is None:
+        reason = f"Failed to parse long parameter [{name}] with value [{text}]"
+        raise IllegalArgument(reason, cause=NumberFormat.of(text))
+    return number
+
+
+def number(name: str, default: int | None = None) -> Parameter:
+    """A whole number."""
+
+    def read(value: str | None) -> int | None:
+        return default if value is None else parse_number(value, name)
+
+    return Parameter(name, read)
 
 
 def task_id(name: str) -> Parameter:
