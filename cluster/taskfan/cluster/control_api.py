@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -97,6 +97,7 @@ def _quoted(problem: str) -> str | None:
     return found[1] if found else None
 
 
+_COUNTED = (b"host", b"origin", b"authorization", b"content-type")
 Handler = Callable[[Request], Awaitable[tuple[int, Any]]]
 NODE_VERBS: tuple[Verb, ...] = ("start", "stop", "restart", "kill", "pause", "resume")
 NODE_FAULTS = ("disconnect", "blackhole", "slow", "full")
@@ -265,6 +266,16 @@ def find_route(method: str, path: str) -> tuple[Handler, str]:
 
 
 # ---------------------------------------------------------------------- who may ask
+
+
+def read_fields(headers: Iterable[tuple[bytes, bytes]]) -> Fields:
+    """The header fields that count. Raises Refused for one that comes twice: who reads which is anybody's guess."""
+    fields: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if name in fields and name in _COUNTED:
+            raise Refused(400, "illegal_argument_exception", f"the header field [{name.decode('latin-1')}] comes twice")
+        fields[name] = value
+    return fields
 
 
 class Guard:

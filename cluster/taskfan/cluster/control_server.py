@@ -12,12 +12,13 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from uvicorn import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from taskfan.cluster.control_api import MAX_BODY_BYTES, Guard, Refused, answer, check_content
+from taskfan.cluster.control_api import MAX_BODY_BYTES, Guard, Refused, answer, check_content, read_fields
 from taskfan.cluster.orders import Orders
 from taskfan.cluster.state_directory import StateDirectory
+from taskfan.coordinator.rest.protocol import HttpProtocol, HttpSettings
+from taskfan.node.clock import SystemClock
 
 log = logging.getLogger("taskfan.control")
 
@@ -25,7 +26,6 @@ Message = MutableMapping[str, Any]
 LOOPBACK = "127.0.0.1"
 # Whoever holds a token is of this user; but no number of clients is to be without a bound.
 MOST_CONNECTIONS = 128
-BODY_TIMEOUT_S = 30.0
 
 
 class ControlServer:
@@ -59,7 +59,14 @@ class ControlServer:
         config.load()
         state = ServerState()
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: HttpToolsProtocol(config, state, {}), sock=sock)
+        # The protocol of the REST front, for its limits on what a client may send, and for how long.
+        settings = HttpSettings(max_content_bytes=2 * MAX_BODY_BYTES, body_timeout_s=30.0, keep_alive_s=60.0)
+
+        def connect() -> HttpProtocol:
+            return HttpProtocol(config, state, settings, clock, on_open=_ignore, on_close=_ignore)
+
+        clock = SystemClock()
+        self._server = await loop.create_server(connect, sock=sock)
 
     def close(self) -> None:
         """Accept no more. What is being answered ends with the process."""
@@ -99,16 +106,15 @@ class ControlServer:
         self, scope: MutableMapping[str, Any], receive: Callable[[], Awaitable[Message]]
     ) -> tuple[int, bytes]:
         assert self._guard is not None
-        # One that comes twice is told apart by nobody: the last one counts, as with a proxy before it.
-        fields = dict(scope["headers"])
+        fields = read_fields(scope["headers"])
         self._guard.check(fields)
-        try:
-            async with asyncio.timeout(BODY_TIMEOUT_S):
-                body = await _body(receive)
-        except TimeoutError:
-            raise Refused(408, "timeout", f"the body did not come within {BODY_TIMEOUT_S:g} s") from None
+        body = await _body(receive)
         check_content(fields, body)
         return await answer(self._orders, scope["method"], scope["path"], body)
+
+
+def _ignore(connection: HttpProtocol) -> None:
+    """Nobody follows the connections: they end with the process."""
 
 
 async def _body(receive: Callable[[], Awaitable[Message]]) -> bytes:

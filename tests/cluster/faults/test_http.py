@@ -6,6 +6,8 @@ import http.client
 import json
 import os
 import re
+import select
+import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,6 +121,30 @@ def test_without_its_token_nobody_is_let_in(api: Api, given: str | None, why: st
         assert str(api.token_file) in reason
 
 
+@pytest.mark.parametrize("field", ["Host", "Authorization", "Origin"])
+def test_a_field_that_says_who_asks_comes_once(api: Api, field: str) -> None:
+    values = {"Host": api.host, "Authorization": f"Bearer {api.token}", "Origin": f"http://{api.host}"}
+    twice = "".join(f"{name}: {value}\r\n" * (1 + (name == field)) for name, value in values.items())
+    address = urlsplit(api.url)
+    with socket.create_connection((address.hostname, address.port), timeout=30) as sock:
+        sock.sendall(f"GET /faults HTTP/1.1\r\n{twice}Connection: close\r\n\r\n".encode())
+        answer = b""
+        while piece := sock.recv(65536):
+            answer += piece
+    assert answer.startswith(b"HTTP/1.1 400")
+
+
+def test_a_head_without_end_is_refused_before_it_is_large(api: Api) -> None:
+    address = urlsplit(api.url)
+    with socket.create_connection((address.hostname, address.port), timeout=30) as sock:
+        sock.sendall(b"GET /faults HTTP/1.1\r\nHost: x\r\nx: ")
+        sent = 0
+        while not select.select([sock], [], [], 0)[0] and sent < 100 << 20:
+            sent += sock.send(b"y" * 4096)
+        assert sock.recv(65536).startswith(b"HTTP/1.1 4")
+        assert sent < 100 << 20
+
+
 @pytest.mark.parametrize("given", ["text/plain", "application/x-www-form-urlencoded", None, "application/jsonp"])
 def test_only_json_is_taken(api: Api, given: str | None) -> None:
     status, kind, reason = api.refused("POST", "/faults", {"kind": "drop"}, content_type=given)
@@ -136,7 +162,7 @@ def test_only_json_is_taken(api: Api, given: str | None) -> None:
         ("POST", "/faults", b"[]", 400, "validation_exception"),
         ("POST", "/faults", b"{}", 400, "illegal_argument_exception"),
         ("POST", "/faults", b'{"rules": []}', 400, "illegal_argument_exception"),
-        ("POST", "/faults", b" " * (2 << 20), 413, "too_large"),
+        ("POST", "/faults", b" " * (3 << 19), 413, "too_large"),
         ("PUT", "/faults", None, 405, "method_not_allowed"),
         ("GET", "/fault", None, 404, "not_found"),
         ("GET", "/faults/", None, 404, "not_found"),
