@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from taskfan.coordinator.fan_out import timeout_s_of
+from taskfan.coordinator.stored_results import stored_result
 from taskfan.node.actions.list_tasks import DEFAULT_WAIT_S, wait_for_all
-from taskfan.node.errors import IndexNotFound, ResourceNotFound, TaskfanError, ValidationFailed
+from taskfan.node.errors import ResourceNotFound, TaskfanError, ValidationFailed
 from taskfan.node.ids import TaskId
 from taskfan.node.node import Action, ActionContext
 from taskfan.node.task import Task
@@ -12,7 +13,6 @@ from taskfan.node.task_json import render
 from taskfan.v1 import actions_pb2 as pb
 
 GET_ACTION = "cluster:monitor/task/get"
-RESULTS_INDEX = ".tasks"
 
 
 async def get_task(context: ActionContext, request: pb.GetTaskRequest) -> pb.GetTaskResponse:
@@ -34,7 +34,7 @@ async def get_task(context: ActionContext, request: pb.GetTaskRequest) -> pb.Get
         return await _get_here(context, wanted, request)
     owner = node.cluster_state.get(wanted.node_id)
     if owner is None:
-        return _get_of_missing_node(wanted)
+        return await _get_of_missing_node(context, wanted, request)
     answer: pb.GetTaskResponse = await context.send(owner, GET_ACTION, request, timeout_s=timeout_s_of(request))
     return answer
 
@@ -42,14 +42,16 @@ async def get_task(context: ActionContext, request: pb.GetTaskRequest) -> pb.Get
 async def _get_here(context: ActionContext, wanted: TaskId, request: pb.GetTaskRequest) -> pb.GetTaskResponse:
     task = context.node.registry.get(wanted.number)
     if task is None:
-        return _stored_result(wanted)
+        return await stored_result(context, wanted, human=request.human)
     if not request.wait_for_completion:
         return _snapshot(context, task, request, completed=False)
     limit_s = timeout_s_of(request)
     await wait_for_all(context, [task], DEFAULT_WAIT_S if limit_s is None else limit_s)
     try:
-        return _stored_result(wanted)
-    except ResourceNotFound:
+        return await stored_result(context, wanted, human=request.human)
+    except TaskfanError as error:
+        if error.kind != ResourceNotFound.kind:
+            raise
         # Most tasks store nothing: the last that is known of it has to do.
         return _snapshot(context, task, request, completed=True)
 
@@ -60,16 +62,15 @@ def _snapshot(context: ActionContext, task: Task, request: pb.GetTaskRequest, *,
     return pb.GetTaskResponse(completed=completed, task=body)
 
 
-def _stored_result(wanted: TaskId) -> pb.GetTaskResponse:
-    """The result in the index of results, which does not exist as long as nothing stores any."""
-    cause = IndexNotFound(RESULTS_INDEX, "index_expression")
-    raise ResourceNotFound(f"task [{wanted}] isn't running and hasn't stored its results", cause=cause)
-
-
-def _get_of_missing_node(wanted: TaskId) -> pb.GetTaskResponse:
+async def _get_of_missing_node(
+    context: ActionContext, wanted: TaskId, request: pb.GetTaskRequest
+) -> pb.GetTaskResponse:
+    """The result that is kept of a task whose node left, or never was."""
     try:
-        return _stored_result(wanted)
+        return await stored_result(context, wanted, human=request.human)
     except TaskfanError as error:
+        if error.kind != ResourceNotFound.kind:
+            raise
         raise ResourceNotFound(
             f"task [{wanted}] belongs to the node [{wanted.node_id}] which isn't part of the cluster "
             "and there is no record of the task",

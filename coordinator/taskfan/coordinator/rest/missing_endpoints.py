@@ -9,56 +9,30 @@ from collections.abc import Iterator
 
 # Methods and a path in each line; `*` before a path adds the same one below `/{index}`.
 _ENDPOINTS = """
-GET,POST * /_search
-GET,POST * /_msearch
-GET,POST * /_count
 GET,POST * /_validate/query
 GET,POST * /_search/template
 GET,POST * /_msearch/template
-GET,POST * /_mget
 GET,POST * /_mtermvectors
 GET,POST * /_field_caps
 GET,POST * /_rank_eval
 GET,POST * /_search_shards
 GET,POST * /_analyze
-GET,POST * /_refresh
-GET,POST * /_flush
 GET,POST * /_cache/clear
-GET,POST * /_forcemerge
 GET,POST * /_upgrade
-POST,PUT * /_bulk
 GET * /_stats
 GET * /_stats/{metric}
 GET * /_segments
 GET * /_recovery
 GET * /_shard_stores
-GET * /_settings
-GET * /_mapping
-PUT * /_settings
 GET * /_alias
 GET,HEAD,PUT,POST,DELETE * /_alias/{name}
-GET,POST /_search/scroll
-DELETE /_search/scroll
-GET,POST,DELETE /_search/scroll/{scroll_id}
 GET,DELETE /_search/point_in_time/_all
 DELETE /_search/point_in_time
 GET,PUT,DELETE /_search/pipeline/{id}
 POST /{index}/_search/point_in_time
-POST /_reindex
-POST /_reindex/{taskId}/_rethrottle
-POST /_update_by_query/{taskId}/_rethrottle
-POST /_delete_by_query/{taskId}/_rethrottle
-POST /{index}/_update_by_query
-POST /{index}/_delete_by_query
-POST /{index}/_doc
-GET,HEAD,PUT,POST,DELETE /{index}/_doc/{id}
-PUT,POST /{index}/_create/{id}
-POST /{index}/_update/{id}
-GET,HEAD /{index}/_source/{id}
 GET,POST /{index}/_explain/{id}
 GET,POST /{index}/_termvectors
 GET,POST /{index}/_termvectors/{id}
-PUT,POST /{index}/_mapping
 GET /{index}/_mapping/field/{fields}
 POST,PUT /{index}/_clone/{target}
 POST,PUT /{index}/_shrink/{target}
@@ -67,7 +41,6 @@ POST /{index}/_rollover
 POST /{index}/_close
 POST /{index}/_open
 PUT /{index}/_block/{block}
-PUT /{index}
 POST /_aliases
 GET /_resolve/index/{name}
 GET,PUT,POST /_data_stream

@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from taskfan.coordinator.rest import by_scroll_handlers as by_scroll
 from taskfan.coordinator.rest import cat_handlers as cat
 from taskfan.coordinator.rest import cluster_handlers as cluster
+from taskfan.coordinator.rest import document_handlers as documents
 from taskfan.coordinator.rest import index_handlers as index
+from taskfan.coordinator.rest import search_handlers as searches
 from taskfan.coordinator.rest import task_handlers as tasks
 from taskfan.coordinator.rest import work_handlers as work
 from taskfan.coordinator.rest.errors import NotServed
@@ -18,6 +21,7 @@ from taskfan.coordinator.rest.messages import Answer, RestRequest
 from taskfan.coordinator.rest.missing_endpoints import missing_endpoints
 from taskfan.coordinator.rest.parameters import EVERYWHERE, Parameter
 from taskfan.coordinator.rest.paths import PathTrie
+from taskfan.coordinator.rest.search_parameters import COUNT_PARAMETERS, SEARCH_PARAMETERS
 from taskfan.node.node import Node
 
 Handler = Callable[[Node, RestRequest], Awaitable[Answer]]
@@ -50,6 +54,24 @@ class Route:
     is_served: bool = field(default=True)
 
 
+def _for_methods(methods: str, template: str, handler: Handler, parameters: Sequence[Parameter]) -> tuple[Route, ...]:
+    """The same endpoint for several methods; its body is handed on as text."""
+    return tuple(Route(method, template, handler, parameters, reads_text=True) for method in methods.split(","))
+
+
+def _with_index(methods: str, path: str, handler: Handler, parameters: Sequence[Parameter]) -> tuple[Route, ...]:
+    """An endpoint for all indices, and the same for those that the path names."""
+    return tuple(
+        route
+        for template in (path, "/{index}" + path)
+        for route in _for_methods(methods, template, handler, parameters)
+    )
+
+
+def _by_scroll(template: str, handler: Handler, parameters: Sequence[Parameter]) -> Route:
+    return Route("POST", template, handler, parameters, reads_text=True, works_first=True)
+
+
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/", cluster.main, pretty_by_default=True),
     Route("HEAD", "/", cluster.main, pretty_by_default=True),
@@ -74,10 +96,45 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/_cat/nodes", cat.cat_nodes, cat.CAT_NODES_PARAMETERS, help=cat.cat_nodes_help),
     Route("GET", "/_cat/cluster_manager", cat.cat_manager, cat.CAT_MANAGER_PARAMETERS, help=cat.cat_manager_help),
     Route("GET", "/_cat/master", cat.cat_manager, cat.CAT_MANAGER_PARAMETERS, help=cat.cat_manager_help),
-    # Indices, of which there are none. PUT is among the missing endpoints.
+    # Indices.
     Route("GET", "/{index}", index.get_index, index.GET_INDEX_PARAMETERS),
     Route("HEAD", "/{index}", index.get_index, index.GET_INDEX_PARAMETERS),
     Route("DELETE", "/{index}", index.delete_index, index.DELETE_INDEX_PARAMETERS),
+    *_for_methods("PUT", "/{index}", index.create_index, index.CREATE_INDEX_PARAMETERS),
+    *_with_index("GET", "/_settings", index.get_settings, index.GET_SETTINGS_PARAMETERS),
+    *_with_index("GET", "/_settings/{name}", index.get_settings, index.GET_SETTINGS_PARAMETERS),
+    *_with_index("PUT", "/_settings", index.put_settings, index.PUT_SETTINGS_PARAMETERS),
+    *_with_index("GET", "/_mapping", index.get_mapping, index.GET_MAPPING_PARAMETERS),
+    *_for_methods("PUT,POST", "/{index}/_mapping", index.put_mapping, index.PUT_MAPPING_PARAMETERS),
+    *_with_index("GET,POST", "/_refresh", index.refresh, index.REFRESH_PARAMETERS),
+    *_with_index("GET,POST", "/_flush", index.flush, index.FLUSH_PARAMETERS),
+    *_with_index("POST", "/_forcemerge", index.force_merge, index.FORCE_MERGE_PARAMETERS),
+    # Documents.
+    *_with_index("POST,PUT", "/_bulk", documents.bulk, documents.BULK_PARAMETERS),
+    *_with_index("GET,POST", "/_mget", documents.multi_get, documents.MULTI_GET_PARAMETERS),
+    *_for_methods("POST", "/{index}/_doc", documents.index_document, documents.INDEX_PARAMETERS),
+    *_for_methods("PUT,POST", "/{index}/_doc/{id}", documents.index_document, documents.INDEX_PARAMETERS),
+    *_for_methods("PUT,POST", "/{index}/_create/{id}", documents.create_document, documents.INDEX_PARAMETERS),
+    *_for_methods("POST", "/{index}/_update/{id}", documents.update_document, documents.UPDATE_PARAMETERS),
+    *_for_methods("GET,HEAD", "/{index}/_doc/{id}", documents.get_document, documents.GET_PARAMETERS),
+    *_for_methods("GET,HEAD", "/{index}/_source/{id}", documents.get_source, documents.GET_PARAMETERS),
+    *_for_methods("DELETE", "/{index}/_doc/{id}", documents.delete_document, documents.DELETE_PARAMETERS),
+    # Searches.
+    *_with_index("GET,POST", "/_search", searches.search, SEARCH_PARAMETERS),
+    *_with_index("GET,POST", "/_msearch", searches.multi_search, searches.MULTI_SEARCH_PARAMETERS),
+    *_with_index("GET,POST", "/_count", searches.count, COUNT_PARAMETERS),
+    *_for_methods("GET,POST", "/_search/scroll", searches.scroll, searches.SCROLL_PARAMETERS),
+    *_for_methods("GET,POST", "/_search/scroll/{scroll_id}", searches.scroll, searches.SCROLL_PARAMETERS),
+    *_for_methods("DELETE", "/_search/scroll", searches.clear_scroll, searches.CLEAR_SCROLL_PARAMETERS),
+    *_for_methods("DELETE", "/_search/scroll/{scroll_id}", searches.clear_scroll, searches.CLEAR_SCROLL_PARAMETERS),
+    # Documents written as a search finds them.
+    _by_scroll("/_reindex", by_scroll.reindex, by_scroll.REINDEX_PARAMETERS),
+    _by_scroll("/{index}/_update_by_query", by_scroll.update_by_query, by_scroll.BY_QUERY_PARAMETERS),
+    _by_scroll("/{index}/_delete_by_query", by_scroll.delete_by_query, by_scroll.BY_QUERY_PARAMETERS),
+    *(
+        Route("POST", f"/{kind}/{{taskId}}/_rethrottle", by_scroll.rethrottle, by_scroll.RETHROTTLE_PARAMETERS)
+        for kind in ("_reindex", "_update_by_query", "_delete_by_query")
+    ),
     # taskfan's own.
     Route("POST", "/_taskfan/work", work.work, work.WORK_PARAMETERS, reads_body=True),
 )

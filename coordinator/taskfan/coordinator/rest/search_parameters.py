@@ -1,0 +1,214 @@
+"""The parameters of searches, and what they change of a search's body. Pure.
+
+Source: OpenSearch `RestSearchAction`, `IndicesOptions.fromRequest`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from taskfan.coordinator.rest.parameters import Parameter, boolean, comma_list, text, time_ms
+from taskfan.coordinator.search import SearchRequest
+from taskfan.coordinator.search_shards import MAX_CONCURRENT_SHARD_REQUESTS
+from taskfan.node.errors import IllegalArgument, NumberFormat
+from taskfan.node.ids import parse_long
+from taskfan.node.index.index_names import IndicesOptions, split_names
+from taskfan.node.index.query import Match, MatchAll, Query
+from taskfan.node.index.search_source import SearchSource
+from taskfan.node.index.sorting import Sort
+from taskfan.node.index.source_filter import SourceFilter
+
+
+def integer(name: str) -> Parameter:
+    """A whole number of 32 bits; None when missing."""
+
+    def read(value: str | None) -> int | None:
+        if value is None:
+            return None
+        number = parse_long(value)
+        if number is None or not -(2**31) <= number < 2**31:
+            reason = f"Failed to parse int parameter [{name}] with value [{value}]"
+            raise IllegalArgument(reason, cause=NumberFormat.of(value))
+        return number
+
+    return Parameter(name, read)
+
+
+def optional_boolean(name: str) -> Parameter:
+    """True, false, or None when missing."""
+    given = boolean(name)
+    return Parameter(name, lambda value: None if value is None else given.read(value))
+
+
+INDEX = Parameter("index", split_names)
+EXPANSION: tuple[Parameter, ...] = (
+    optional_boolean("ignore_unavailable"),
+    optional_boolean("allow_no_indices"),
+    text("expand_wildcards"),
+    boolean("ignore_throttled"),
+)
+_QUERY_STRING: tuple[Parameter, ...] = (
+    text("q"),
+    *(text(name) for name in ("df", "analyzer", "default_operator")),
+    *(boolean(name) for name in ("analyze_wildcard", "lenient")),
+)
+# Those that stand for a part of the body.
+_SOURCE: tuple[Parameter, ...] = (
+    *_QUERY_STRING,
+    integer("from"),
+    integer("size"),
+    optional_boolean("explain"),
+    optional_boolean("version"),
+    optional_boolean("seq_no_primary_term"),
+    text("timeout"),
+    integer("terminate_after"),
+    text("_source"),
+    text("_source_includes"),
+    text("_source_excludes"),
+    comma_list("stored_fields"),
+    comma_list("docvalue_fields"),
+    optional_boolean("track_scores"),
+    text("track_total_hits"),
+    text("sort"),
+    text("stats"),
+)
+_REQUEST: tuple[Parameter, ...] = (
+    integer("batched_reduce_size"),
+    integer("pre_filter_shard_size"),
+    integer("max_concurrent_shard_requests"),
+    boolean("allow_partial_search_results", default=True),
+    boolean("phase_took"),
+    text("search_type"),
+    optional_boolean("request_cache"),
+    time_ms("scroll"),
+    text("routing"),
+    text("preference"),
+    *EXPANSION,
+    boolean("ccs_minimize_roundtrips", default=True),
+    time_ms("cancel_after_time_interval"),
+    text("search_pipeline"),
+)
+_SHAPE: tuple[Parameter, ...] = (
+    boolean("typed_keys", is_late=True),
+    boolean("rest_total_hits_as_int", is_late=True),
+    boolean("include_named_queries_score", is_late=True),
+)
+SEARCH_PARAMETERS: tuple[Parameter, ...] = (INDEX, *_REQUEST, *_SOURCE, *_SHAPE)
+COUNT_PARAMETERS: tuple[Parameter, ...] = (
+    INDEX,
+    *EXPANSION,
+    text("min_score"),
+    text("preference"),
+    text("routing"),
+    integer("terminate_after"),
+    *_QUERY_STRING,
+)
+
+
+def indices_options(given: Mapping[str, Any]) -> IndicesOptions:
+    """How the names of a request are read."""
+    return IndicesOptions.from_parameters(
+        given["ignore_unavailable"], given["allow_no_indices"], given["expand_wildcards"]
+    )
+
+
+def with_parameters(source: SearchSource, given: Mapping[str, Any]) -> SearchSource:
+    """A search with what its URL says of it.
+
+    Raises:
+        IllegalArgument: a value does not do.
+    """
+    changes: dict[str, Any] = {}
+    if given["q"] is not None:
+        changes["query"] = query_of_text(given["q"])
+    for name, field in (("from", "from_"), ("size", "size"), ("terminate_after", "terminate_after")):
+        if given[name] is not None:
+            if given[name] < 0:
+                raise IllegalArgument(f"[{name}] parameter cannot be negative, found [{given[name]}]")
+            changes[field] = given[name]
+    for name in ("version", "seq_no_primary_term", "timeout"):
+        if given[name] is not None:
+            changes[name] = given[name]
+    shown = SourceFilter.from_parameters(given["_source"], given["_source_includes"], given["_source_excludes"])
+    if shown is not None:
+        changes["fetch_source"] = shown
+    if given["track_total_hits"] is not None:
+        changes["track_total_hits"] = _track_total_hits(given["track_total_hits"])
+    if given["sort"] is not None:
+        changes["sort"] = tuple(map(_sort, given["sort"].split(",")))
+    return dataclasses.replace(source, **changes) if changes else source
+
+
+def query_of_text(query: str) -> Query:
+    """The query that `q` is.
+
+    Raises:
+        IllegalArgument: it is more than `*` or `field:words`, which is all that is known here.
+    """
+    if query in ("*", "*:*"):
+        return MatchAll()
+    field, colon, words = query.partition(":")
+    if not colon or not field.replace(".", "").replace("_", "").replace("-", "").isalnum() or "*" in words:
+        raise IllegalArgument(f"of a query string only [*] and [field:words] are known, not [{query}]")
+    return Match(field, words.strip('"'))
+
+
+def _track_total_hits(value: str) -> int | bool:
+    if value in ("", "true", "false"):
+        return value != "false"
+    number = parse_long(value)
+    if number is None:
+        raise NumberFormat.of(value)
+    return number
+
+
+def _sort(item: str) -> Sort:
+    name, colon, order = item.rpartition(":")
+    if not colon:
+        return Sort(item, descending=item == "_score")
+    if order not in ("asc", "desc"):
+        raise IllegalArgument(f"No enum constant org.opensearch.search.sort.SortOrder.{order.upper()}")
+    return Sort(name, order == "desc")
+
+
+def with_total_as_int(source: SearchSource, total_as_int: bool) -> SearchSource:
+    """A search whose total is to be a number: it must be counted, or not at all.
+
+    Raises:
+        IllegalArgument: it is counted up to a limit.
+    """
+    upto = source.track_total_hits
+    if not total_as_int or upto is True or upto is False or upto == -1:
+        return source
+    if upto is None:
+        return dataclasses.replace(source, track_total_hits=True)
+    raise IllegalArgument(
+        "[rest_total_hits_as_int] cannot be used if the tracking of total hits is not accurate, got " + str(upto)
+    )
+
+
+def search_request(given: Mapping[str, Any], source: SearchSource) -> SearchRequest:
+    """The request that parameters and body make.
+
+    Raises:
+        IllegalArgument: a value does not do.
+    """
+    most = given["max_concurrent_shard_requests"]
+    if most is not None and most < 1:
+        raise IllegalArgument("maxConcurrentShardRequests must be >= 1")
+    if given["search_type"] not in (None, "query_then_fetch", "dfs_query_then_fetch"):
+        raise IllegalArgument(f"No search type for [{given['search_type']}]")
+    source = with_total_as_int(with_parameters(source, given), given.get("rest_total_hits_as_int", False))
+    return SearchRequest(
+        tuple(given["index"]),
+        source,
+        indices_options(given),
+        scroll_ms=given["scroll"],
+        routing=given["routing"],
+        preference=given["preference"],
+        allow_partial=given["allow_partial_search_results"],
+        cancel_after_ms=given["cancel_after_time_interval"],
+        max_concurrent_shard_requests=most or MAX_CONCURRENT_SHARD_REQUESTS,
+    )
