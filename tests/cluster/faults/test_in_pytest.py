@@ -1,0 +1,46 @@
+"""Proves what a user's test run shows of faults: one that never struck fails its test, with a line to paste."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+
+def test_a_fault_that_never_struck_fails_its_test_and_a_seed_is_taken_from_the_environment(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The options of the run that runs this are none of the inner one.
+    for name in ("PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TASKFAN_SEED", "482")
+    pytester.makepyfile(
+        test_inner="""
+        import pytest
+
+        @pytest.mark.nodes(2)
+        def test_idle(opensearch_cluster):
+            with opensearch_cluster.faults.drop("no:such", probability=0.5):
+                pass
+
+        def test_wrong(opensearch_cluster):
+            assert opensearch_cluster.faults.seed == 482
+            with opensearch_cluster.faults.fail("*lists[n]", to="*2"):
+                assert "node_failures" not in opensearch_cluster.list_tasks()
+
+        def test_right(opensearch_cluster):
+            with opensearch_cluster.faults.fail("*lists[n]", to="*2", error={"type": "io_exception"}) as fault:
+                [failure] = opensearch_cluster.list_tasks()["node_failures"]
+            assert failure["caused_by"]["type"] == "io_exception"
+            assert fault.hit_count == 1
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(failed=2, passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*FaultNeverFired: The fault fault-1 (kind=drop, action=no:such, probability=0.5, *) spoiled nothing.*",
+            "*REPRODUCE WITH: TASKFAN_SEED=482 pytest *test_inner.py::test_idle",
+            "*REPRODUCE WITH: TASKFAN_SEED=482 pytest *test_inner.py::test_wrong",
+        ]
+    )
