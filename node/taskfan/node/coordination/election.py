@@ -11,6 +11,8 @@ from taskfan.node.coordination.state import CoordinationState
 
 # So many tries fit into `cluster.election.initial_timeout`.
 _VOTERS_IN_INITIAL_TIMEOUT = 5
+# So many nodes are reached in `cluster.election.duration`, on one machine that does other things too.
+NODES_AT_ONCE = 20
 
 
 class Election:
@@ -132,7 +134,9 @@ class Election:
         """Try again once this election had its time, a little later with each that leads to nothing."""
         settings = self._settings
         longest_ms = self.first_within_ms() + self._attempts * settings.election_back_off_time_ms
-        self._schedule(min(longest_ms, settings.election_max_timeout_ms), settings.election_duration_ms * self._crowd())
+        # Who wins has to reach all nodes before anybody else tries.
+        times = max(self._crowd(), len(self._peers) / NODES_AT_ONCE)
+        self._schedule(min(longest_ms, settings.election_max_timeout_ms), settings.election_duration_ms * times)
 
     def first_within_ms(self) -> float:
         """In which time each node has tried to win once it lost its manager, or somebody has won."""

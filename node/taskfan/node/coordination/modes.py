@@ -8,7 +8,7 @@ from dataclasses import replace
 from taskfan.node.cluster_state import ClusterState, DiscoveryNode
 from taskfan.node.coordination import messages as m
 from taskfan.node.coordination.effects import Outbox, TimerKind
-from taskfan.node.coordination.election import Election
+from taskfan.node.coordination.election import NODES_AT_ONCE, Election
 from taskfan.node.coordination.fault_detection import LeaderCheck
 from taskfan.node.coordination.leadership import Ending, Leadership
 from taskfan.node.coordination.messages import AcceptedState, Join
@@ -83,7 +83,8 @@ class Modes:
         self.mode, self.leader, self._join_asked = Mode.LEADER, self.local, None
         self._election.stop()
         self._out.cancel_timer(TimerKind.FIND_PEERS)
-        self._out.set_timer(TimerKind.FIRST_JOINS, self.settings.first_joins_timeout_ms)
+        timeout_ms = self.settings.first_joins_timeout_ms * max(1.0, 2 * len(self._expected) / NODES_AT_ONCE)
+        self._out.set_timer(TimerKind.FIRST_JOINS, timeout_ms)
 
     def _become_follower(self, leader: DiscoveryNode) -> None:
         is_new = self.mode is not Mode.FOLLOWER or self.leader != leader

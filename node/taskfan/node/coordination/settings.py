@@ -42,7 +42,8 @@ class CoordinationSettings:
     # 100 processes on one machine that takes longer than the election.
     max_voting_nodes: int = 21
     # Nor this: so long a new leader waits with its first state for nodes it has asked to join and that can still
-    # come, so that all are in one state; each state costs a message to every node.
+    # come, so that all are in one state; each state costs a message to every node. Of more than ten nodes, as much
+    # for each ten.
     first_joins_timeout_ms: float = 100
     # Nor this: who looks for the manager asks so many nodes in each round, and others in the next, instead of all.
     peers_asked_at_once: int = 3
