@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from taskfan.coordinator.bulk import BULK_ACTION, DELETE_ACTION, INDEX_ACTION
@@ -9,7 +11,7 @@ from taskfan.node.errors import TaskfanError
 from taskfan.node.index.bulk import BulkRequest, ItemDone, ItemFailure
 from tests.coordinator.index_cluster import IndexCluster, deleting, indexing, play
 
-SLOW = {"taskfan.cost_per_call_ms": 100}
+SLOW: dict[str, Any] = {"taskfan.cost_per_call_ms": 100}
 
 
 def test_a_bulk_from_a_node_without_the_shard_is_a_tree_over_three_nodes() -> None:
@@ -70,7 +72,7 @@ def test_single_writes_that_wait_for_copies_are_trees_without_a_bulk() -> None:
         await cluster.create("i", number_of_replicas=0)
         primary = cluster.holder("i")
         other = "b" if primary != "b" else "c"
-        waiting = {"wait_for_active_shards": "3", "timeout_ms": 4000}
+        waiting: dict[str, Any] = {"wait_for_active_shards": "3", "timeout_ms": 4000}
         index = BulkRequest([indexing("i", "7", b'{"n": 7}')], **waiting)
         delete = BulkRequest([deleting("i", "1")], **waiting)
         indexed = cluster.spawn(cluster.nodes[other].execute(INDEX_ACTION, index, headers={}))

@@ -103,7 +103,8 @@ async def force_merge(context: ActionContext, request: pb.BroadcastRequest) -> p
     """Have every node merge the copies of these indices that it has. Raises IndexNotFound."""
     state, indices = context.node.cluster_state, _indices_of(context, request)
     names = [index.name for index in indices]
-    copies = [copy for copy in state.indices.routing if copy.index in names and copy.active]
+    all_copies = [copy for copy in state.indices.routing if copy.index in names]
+    copies = [copy for copy in all_copies if copy.active]
     holders = {copy.node_id for copy in copies}
     nodes = [node for node in state if node.id in holders]
     message = pb.BroadcastRequest(indices=names)
@@ -117,7 +118,7 @@ async def force_merge(context: ActionContext, request: pb.BroadcastRequest) -> p
         if copy.index == index.name and copy.node_id == node_id
     ]
     successful = sum(answer.successful for _, answer in answers if not isinstance(answer, NodeFailure))
-    return pb.BroadcastResponse(total=len(copies), successful=successful, failed=len(failures), failures=failures)
+    return pb.BroadcastResponse(total=len(all_copies), successful=successful, failed=len(failures), failures=failures)
 
 
 def _described(request: pb.BroadcastRequest) -> TaskTraits:

@@ -134,6 +134,8 @@ async def delete_index(context: ActionContext, request: pb.DeleteIndexRequest) -
 async def _delete_here(context: ActionContext, request: pb.DeleteIndexRequest) -> pb.IndicesAcknowledged:
     now_ms = context.clock.wall_time_ms()
     uuids = _uuids(context, request)
+    if not uuids:
+        return pb.IndicesAcknowledged(acknowledged=True)
     await context.node.state_updates.submit(
         f"delete-index {list(request.indices)}", lambda state: state_changes.delete_indices(state, uuids, now_ms)
     )

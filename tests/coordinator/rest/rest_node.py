@@ -20,6 +20,7 @@ from taskfan.node.clock import SystemClock
 from taskfan.node.cluster_state import ClusterState, DiscoveryNode
 from taskfan.node.memory_transport import MemoryNetwork
 from taskfan.node.node import Node
+from taskfan.node.state_updates import SharedStateUpdates
 
 NODE_ID = "a1qmvyNXRkmtZQbKDkm6wA"
 DEADLINE_S = 20.0
@@ -122,6 +123,7 @@ async def started(settings: HttpSettings | None = None) -> RestNode:
     node = Node(local, ClusterState("taskfan", "uuid", 1, (local,), local.id), clock, transport)
     for action in (*NODE_ACTIONS, *COORDINATING_ACTIONS, Action("test:bug", _bug, StringValue)):
         node.add_action(action)
+    node.state_updates = SharedStateUpdates([node])
     await transport.start(node)
     server = RestServer(node, settings)
     await server.start(sock)

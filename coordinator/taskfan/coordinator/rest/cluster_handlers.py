@@ -11,10 +11,14 @@ from taskfan.coordinator.cluster_state_action import MAIN, read_cluster_state
 from taskfan.coordinator.grouping import node_failure_object
 from taskfan.coordinator.nodes_info import NODES_INFO
 from taskfan.coordinator.rest.errors import NotServed
+from taskfan.coordinator.rest.index_parameters import INDICES_OPTIONS, indices_options
 from taskfan.coordinator.rest.messages import Answer, RestRequest
 from taskfan.coordinator.rest.parameters import Parameter, boolean, comma_list, parse_time_ms, text, time_ms
+from taskfan.coordinator.rest.state_objects import metadata_object, routing_table_object
 from taskfan.node.cluster_state import OPENSEARCH_VERSION, ClusterState, DiscoveryNode
 from taskfan.node.errors import IllegalArgument
+from taskfan.node.index.active_shards import ActiveShardCount
+from taskfan.node.index.index_names import resolve
 from taskfan.node.node import Node
 from taskfan.v1 import actions_pb2 as pb
 
@@ -25,15 +29,9 @@ _METRICS = (
     *("settings", "os", "process", "jvm", "thread_pool", "transport", "http", "plugins", "ingest", "aggregations"),
     *("indices", "search_pipelines"),
 )
-_STATE_METRICS = ("nodes", "version", "cluster_manager_node", "master_node")
+_STATE_METRICS = (*("nodes", "version", "cluster_manager_node", "master_node", "metadata", "routing_table"),)
 _DEFAULT_HEALTH_TIMEOUT_MS = 30_000
 
-INDICES_OPTIONS: tuple[Parameter, ...] = (
-    text("expand_wildcards"),
-    boolean("ignore_unavailable"),
-    boolean("allow_no_indices", default=True),
-    boolean("ignore_throttled"),
-)
 NODES_PARAMETERS: tuple[Parameter, ...] = (
     text("nodeId"),
     text("metrics"),
@@ -48,9 +46,10 @@ def _health_status(value: str | None) -> str:
     return (value or "").lower()
 
 
-def _no_shards(value: str | None) -> None:
-    if value not in (None, "0", "all"):
-        raise NotServed("GET", f"/_cluster/health?wait_for_active_shards={value}")
+def _active_shards(value: str | None) -> str:
+    """Unlike a write, a health waits for none when it is not told."""
+    ActiveShardCount.parse(value)
+    return value or ""
 
 
 HEALTH_PARAMETERS: tuple[Parameter, ...] = (
@@ -63,7 +62,7 @@ HEALTH_PARAMETERS: tuple[Parameter, ...] = (
     Parameter("wait_for_status", _health_status),
     boolean("wait_for_no_relocating_shards"),
     boolean("wait_for_no_initializing_shards"),
-    Parameter("wait_for_active_shards", _no_shards),
+    Parameter("wait_for_active_shards", _active_shards),
     text("wait_for_nodes"),
     text("wait_for_events"),
     text("level", is_late=True),
@@ -155,6 +154,9 @@ async def cluster_health(node: Node, request: RestRequest) -> Answer:
         indices=given["index"],
         wait_for_nodes=given["wait_for_nodes"],
         wait_for_status=given["wait_for_status"],
+        wait_for_active_shards=given["wait_for_active_shards"],
+        wait_for_no_initializing_shards=given["wait_for_no_initializing_shards"],
+        level=given["level"],
         timeout_millis=_DEFAULT_HEALTH_TIMEOUT_MS if timeout is None else timeout,
         local=given["local"],
         cluster_manager_timeout_millis=given["master_timeout"] if manager_timeout is None else manager_timeout,
@@ -162,7 +164,7 @@ async def cluster_health(node: Node, request: RestRequest) -> Answer:
     health: pb.ClusterHealthResponse = await node.execute(CLUSTER_HEALTH.name, message, headers=request.headers)
     body = health_object(health, human=request.human)
     if given["level"] in ("indices", "shards"):
-        body["indices"] = {}
+        body["indices"] = msgspec.Raw(health.indices) if health.indices else {}
     return Answer([_encode(body)], status=408 if health.timed_out else 200)
 
 
@@ -179,7 +181,7 @@ def health_object(health: pb.ClusterHealthResponse, *, human: bool) -> dict[str,
         "active_primary_shards": health.active_primary_shards,
         "active_shards": health.active_shards,
         "relocating_shards": 0,
-        "initializing_shards": 0,
+        "initializing_shards": health.initializing_shards,
         "unassigned_shards": health.unassigned_shards,
         "delayed_unassigned_shards": 0,
         "number_of_pending_tasks": 0,
@@ -188,8 +190,7 @@ def health_object(health: pb.ClusterHealthResponse, *, human: bool) -> dict[str,
     if human:
         body["task_max_waiting_in_queue"] = "0s"
     body["task_max_waiting_in_queue_millis"] = 0
-    shards = health.active_shards + health.unassigned_shards
-    percent = 100.0 * health.active_shards / shards if shards else 100.0
+    percent = health.active_shards_percent
     if human:
         body["active_shards_percent"] = f"{percent:.1f}%"
     body["active_shards_percent_as_number"] = percent
@@ -211,10 +212,11 @@ async def cluster_state(node: Node, request: RestRequest) -> Answer:
     if missing:
         raise NotServed("GET", f"/_cluster/state/{','.join(missing)}")
     state = await read_cluster_state(node, headers=request.headers, local=given["local"])
-    return Answer([_encode(state_object(state, metrics))])
+    names = [index.name for index in resolve(state.indices, given["indices"], indices_options(given))]
+    return Answer([_encode(state_object(state, metrics, names))])
 
 
-def state_object(state: ClusterState, metrics: list[str]) -> dict[str, Any]:
+def state_object(state: ClusterState, metrics: list[str], names: list[str]) -> dict[str, Any]:
     """The body of a cluster state with these metrics. Source: OpenSearch `ClusterState.toXContent`."""
     body: dict[str, Any] = {"cluster_name": state.cluster_name, "cluster_uuid": state.cluster_uuid}
     if "version" in metrics:
@@ -224,6 +226,10 @@ def state_object(state: ClusterState, metrics: list[str]) -> dict[str, Any]:
             body[metric] = state.manager_id
     if "nodes" in metrics:
         body["nodes"] = {node.id: _node_object(node) for node in state}
+    if "metadata" in metrics:
+        body["metadata"] = metadata_object(state.indices, names, state.cluster_uuid, state.term)
+    if "routing_table" in metrics:
+        body["routing_table"] = routing_table_object(state.indices, names)
     return body
 
 
