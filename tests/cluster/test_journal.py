@@ -163,7 +163,8 @@ def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def named(state_home: None) -> Iterator[str]:
-    assert run("up", "-n", "2", "--any-port", "--journal", "--name", NAME).exit_code == 0
+    started = run("up", "-n", "2", "--any-port", "--journal", "--name", NAME)
+    assert started.exit_code == 0, started.output
     yield NAME
     run("down", "--name", NAME)
 
