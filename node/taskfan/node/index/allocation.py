@@ -124,7 +124,7 @@ class _Decider:
     number: int
 
     def best(self, nodes: Sequence[DiscoveryNode]) -> DiscoveryNode | None:
-        """The allowed node with the fewest copies of this index, then of all, then the first that joined."""
+        """The allowed node with the fewest copies of this index, then of all, then the first by name."""
         of_index = Counter(copy.node_id for copy in self.indices.routing if copy.index == self.index.name)
         of_all = Counter(copy.node_id for copy in self.indices.routing)
         limit = integer(self.index.settings, TOTAL_SHARDS_PER_NODE)
@@ -134,7 +134,7 @@ class _Decider:
             for node in nodes
             if node.id not in taken and may_hold(self.index, node) and (limit < 0 or of_index[node.id] < limit)
         ]
-        return min(allowed, key=lambda node: (of_index[node.id], of_all[node.id]), default=None)
+        return min(allowed, key=lambda node: (of_index[node.id], of_all[node.id], node.name), default=None)
 
 
 def may_hold(index: IndexMetadata, node: DiscoveryNode) -> bool:
