@@ -35,6 +35,7 @@ class NodeConfig(msgspec.Struct, frozen=True):
     max_content_bytes: int
     max_header_bytes: int
     max_initial_line_bytes: int
+    transport_type: str
     connect_timeout_s: float
     # As they count: scaled already.
     coordination: CoordinationSettings
@@ -224,6 +225,7 @@ def _node(number: int, values: dict[str, Any], options: Options, count: int) -> 
         max_content_bytes=value("http.max_content_length"),
         max_header_bytes=value("http.max_header_size"),
         max_initial_line_bytes=value("http.max_initial_line_length"),
+        transport_type=value("transport.type"),
         connect_timeout_s=value("transport.connect_timeout") * scale,
         coordination=_coordination(value, scale),
         time_scale=scale,

@@ -15,15 +15,15 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from taskfan.cluster.async_channel import Channel
 from taskfan.cluster.channel import ChannelClosed
-from taskfan.cluster.config import NodeConfig
 from taskfan.cluster.fault_messages import MOST_HITS_TOLD, AskHits, FaultsSet, HitsTold, SetFaults
 from taskfan.cluster.fork_server import BLOCKED_SIGNALS
-from taskfan.cluster.grpc_services import services_of
+from taskfan.cluster.grpc_services import methods_of_node
 from taskfan.cluster.machine import LocalMachine
+from taskfan.cluster.member_transport import make_transport
 from taskfan.cluster.messages import Bound, CannotStart, Holds, Join, JournalTold, MemberSpec, TellJournal
 from taskfan.coordinator import ACTIONS as COORDINATING_ACTIONS
 from taskfan.coordinator.rest.protocol import HttpSettings
@@ -34,12 +34,13 @@ from taskfan.node.coordination.coordinator import Coordinator
 from taskfan.node.coordination.store import FileStore, MemoryStore, StateStore
 from taskfan.node.faults.faulty_transport import FaultyTransport
 from taskfan.node.file_journal import FileJournal
-from taskfan.node.grpc_transport import GrpcTransport
+from taskfan.node.http2_transport import Http2Transport
 from taskfan.node.lamport import LamportClock
 from taskfan.node.membership import Membership
-from taskfan.node.memory_transport import MemoryTransport
 from taskfan.node.node import Node
-from taskfan.node.transport import TransportSettings
+
+if TYPE_CHECKING:
+    from taskfan.node.grpc_transport import GrpcTransport
 
 try:
     import uvloop
@@ -79,11 +80,9 @@ ACTIONS = (*NODE_ACTIONS, *COORDINATING_ACTIONS)
 _ACTIONS_BY_NAME = {action.name: action for action in ACTIONS}
 
 # Gives the transport of a member, bound, and its port.
-MakeTransport = Callable[[MemberSpec, Clock, FileJournal], tuple[GrpcTransport | MemoryTransport, int]]
+MakeTransport = Callable[[MemberSpec, Clock, FileJournal], "tuple[Http2Transport | GrpcTransport, int]"]
 # A member that does not end by itself in this time is killed by whoever asked it to.
 GRACE_S = 2.0
-# Checks of a link that fail before it is given up, beyond those of fault detection: an election goes between.
-LATER_LINK_CHECKS = 7
 # A member makes little garbage in cycles: collections may be rare, and each copies pages shared with the others.
 GC_THRESHOLDS = (50_000, 50, 100)
 
@@ -106,31 +105,11 @@ def main(node_name: str, control: socket.socket, http: socket.socket) -> int:
 
 
 async def _run(control: socket.socket, http: socket.socket) -> int:
-    member = Member(http, grpc_transport)
+    member = Member(http, make_transport)
     # The fork server blocks what ends a process, so that a stop that comes before this is not lost.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, member.stop)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED_SIGNALS)
     return await member.run(control)
-
-
-def grpc_transport(spec: MemberSpec, clock: Clock, journal: FileJournal) -> tuple[GrpcTransport, int]:
-    """The transport of a member, and its port. Raises OSError when the port cannot be had."""
-    settings = link_settings(spec.node)
-    transport = GrpcTransport(
-        spec.node_id, spec.ephemeral_id, spec.cluster_name, clock, settings, journal.lamport, journal
-    )
-    return transport, transport.bind(spec.node.host, spec.transport_port)
-
-
-def link_settings(node: NodeConfig) -> TransportSettings:
-    """A silent link is left to fault detection, which knows what to do about it: its own checks give up later."""
-    checks = node.coordination
-    return TransportSettings(
-        connect_timeout_s=node.connect_timeout_s,
-        check_interval_s=checks.follower_check_interval_ms / 1000,
-        check_timeout_s=checks.follower_check_timeout_ms / 1000,
-        check_retry_count=max(checks.follower_check_retry_count, checks.leader_check_retry_count) + LATER_LINK_CHECKS,
-    )
 
 
 class Member:
@@ -238,9 +217,7 @@ class Member:
             state = await self.node.newer_cluster_state(state)
 
     async def _serve(self) -> None:
-        services = await services_of(self.node)
-        if isinstance(self.transport, GrpcTransport):
-            self.transport.add_service(services)
+        self.transport.add_services(methods_of_node(self.node))
         await self.faults.start(self.node)
         self._rest = RestServer(self.node, self._http_settings())
         await self._rest.start(self._http)

@@ -55,6 +55,12 @@ def _port(value: object) -> int:
     return int(str(value))
 
 
+def _transport_type(value: object) -> str:
+    if value not in ("http2", "grpcio"):
+        raise ValueError("http2 or grpcio")
+    return str(value)
+
+
 def _count(value: object) -> int:
     if isinstance(value, bool) or not re.fullmatch(r"\d{1,6}", str(value)) or int(str(value)) < 1:
         raise ValueError("a number from 1 on")
@@ -142,6 +148,9 @@ SETTINGS: Mapping[str, Setting] = {
     "http.max_content_length": Setting(_bytes, 100 << 20, "Largest request body."),
     "http.max_header_size": Setting(_bytes, 16 << 10, "All headers of a request together."),
     "http.max_initial_line_length": Setting(_bytes, 4 << 10, "Longest request line."),
+    "transport.type": Setting(
+        _transport_type, "http2", "What links run on: http2 is our own, grpcio the library; they may be mixed."
+    ),
     "transport.connect_timeout": Setting(_time_s, 30.0, "Limit for opening a link."),
     **{name: Setting(_time_s, default_s, help) for name, (_, default_s, help) in COORDINATION_TIMES.items()},
     "cluster.fault_detection.follower_check.retry_count": Setting(_count, 3, "Failed checks that remove a follower."),

@@ -1,11 +1,11 @@
-"""The transport between processes: each link is one bidirectional gRPC stream, by `grpc.aio`."""
+"""The transport between processes by the library grpcio: each link is one bidirectional gRPC stream."""
 
 from __future__ import annotations
 
 import errno
 import ipaddress
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import grpc
@@ -14,14 +14,17 @@ import grpc.aio
 from taskfan.node.clock import Clock
 from taskfan.node.cluster_state import DiscoveryNode
 from taskfan.node.frames import Identity
+from taskfan.node.grpc_status import StatusError
 from taskfan.node.journal import NO_JOURNAL, Journal
 from taskfan.node.lamport import LamportClock
 from taskfan.node.link_transport import FrameStream, LinkTransport, StreamBroken
+from taskfan.node.rpc import Method
 from taskfan.node.transport import TransportSettings
 from taskfan.v1 import transport_pb2 as pb
 
 _SERVICE = pb.DESCRIPTOR.services_by_name["Transport"].full_name
 _METHOD = "Connect"
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
 _NEVER_MS = 2**31 - 1
 # By then the streams of closed links have ended, but those to paused members; without any, gRPC complains of each.
 _STOP_GRACE_S = 0.2
@@ -87,11 +90,11 @@ class GrpcTransport(LinkTransport):
         self._server = server
         return bound_port
 
-    def add_service(self, add: Callable[[grpc.aio.Server], None]) -> None:
-        """Add another service to the server: `add` gets it. Between `bind` and `start`."""
+    def add_services(self, methods: Mapping[str, Method]) -> None:
+        """Serve these methods too, by path. Between `bind` and `start`."""
         assert self._server is not None, "bind first"
         assert self._receiver is None, "too late"
-        add(self._server)
+        self._server.add_generic_rpc_handlers((_Services(methods),))
 
     async def _listen(self) -> None:
         assert self._server is not None, "bind first"
@@ -109,6 +112,30 @@ class GrpcTransport(LinkTransport):
 
     async def _serve_call(self, _requests: object, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
         await self.serve(_AcceptedStream(context))
+
+
+class _Services(grpc.GenericRpcHandler):
+    """Methods as grpcio wants them: it is told that all are of streams, of which some hold one message."""
+
+    def __init__(self, methods: Mapping[str, Method]) -> None:
+        self._handlers = {path: _handler(method) for path, method in methods.items()}
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes] | None:
+        """The handler of a call, if there is one."""
+        return self._handlers.get(details.method)
+
+
+def _handler(method: Method) -> grpc.RpcMethodHandler[bytes, bytes]:
+    async def answer(
+        messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]
+    ) -> AsyncIterator[bytes]:
+        try:
+            async for answer in method.answers(messages):
+                yield answer
+        except StatusError as error:
+            await context.abort(_CODES[error.status], error.details)
+
+    return grpc.stream_stream_rpc_method_handler(answer)
 
 
 def _why_not(host: str, port: int) -> OSError:

@@ -1,26 +1,19 @@
-"""The unary gRPC service `TaskRegistry`: one node's tasks for scripts and grpcurl, without a fan-out."""
+"""The gRPC service `TaskRegistry`: one node's tasks for scripts and grpcurl, without a fan-out."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, Any, NoReturn
-
-import grpc
-import grpc.aio
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from taskfan.node.action_filter import action_pattern, select
 from taskfan.node.errors import TaskfanError
+from taskfan.node.grpc_status import Status, StatusError
 from taskfan.node.ids import TaskId
 from taskfan.node.node import Node
 from taskfan.node.task import Task
-from taskfan.v1 import actions_pb2, task_registry_pb2_grpc
+from taskfan.v1 import actions_pb2
 from taskfan.v1 import task_pb2 as task_pb
 from taskfan.v1 import task_registry_pb2 as pb
-
-if TYPE_CHECKING:
-    # Generic for type checkers only.
-    Call = grpc.aio.ServicerContext[Any, Any]
 
 MAX_WAITING_EVENTS = 10_000
 BY_USER_REQUEST = "by user request"
@@ -32,8 +25,8 @@ _KINDS = {
 }
 
 
-class TaskRegistryService(task_registry_pb2_grpc.TaskRegistryServicer):
-    """Answers about one node's own registry.
+class TaskRegistryService:
+    """Answers about one node's own registry. A method that cannot raises StatusError.
 
     Args:
         start_work: starts a plan given as JSON text and returns its root task; raises TaskfanError.
@@ -43,9 +36,7 @@ class TaskRegistryService(task_registry_pb2_grpc.TaskRegistryServicer):
         self._node = node
         self._start_work = start_work
 
-    async def ListTasks(  # noqa: N802
-        self, request: pb.ListTasksOfNodeRequest, context: Call
-    ) -> pb.ListTasksOfNodeResponse:
+    async def ListTasks(self, request: pb.ListTasksOfNodeRequest) -> pb.ListTasksOfNodeResponse:  # noqa: N802
         """The tasks that pass the filter, by number."""
         filter = actions_pb2.TaskFilter(actions=request.actions)
         if request.HasField("parent_task_id"):
@@ -53,31 +44,29 @@ class TaskRegistryService(task_registry_pb2_grpc.TaskRegistryServicer):
         tasks = [self._info(task) for task in select(self._node.registry, filter)]
         return pb.ListTasksOfNodeResponse(node_id=self._node.local.id, tasks=tasks)
 
-    async def GetTask(self, request: pb.GetTaskOfNodeRequest, context: Call) -> task_pb.TaskInfo:  # noqa: N802
+    async def GetTask(self, request: pb.GetTaskOfNodeRequest) -> task_pb.TaskInfo:  # noqa: N802
         """A running task; NOT_FOUND when there is none of that number."""
-        return self._info(await self._find(request.number, context))
+        return self._info(self._find(request.number))
 
-    async def CancelTask(self, request: pb.CancelTaskOfNodeRequest, context: Call) -> task_pb.TaskInfo:  # noqa: N802
+    async def CancelTask(self, request: pb.CancelTaskOfNodeRequest) -> task_pb.TaskInfo:  # noqa: N802
         """Cancel a task and what descends from it on all nodes."""
-        task = await self._find(request.number, context)
+        task = self._find(request.number)
         if not task.cancellable:
-            await _abort(context, grpc.StatusCode.FAILED_PRECONDITION, f"task [{task.id}] doesn't support cancellation")
+            raise StatusError(Status.FAILED_PRECONDITION, f"task [{task.id}] doesn't support cancellation")
         try:
             await self._node.cancel(task, request.reason or BY_USER_REQUEST, wait=request.wait_for_completion)
         except TaskfanError as error:
-            await _abort(context, grpc.StatusCode.UNAVAILABLE, f"cancelled, but not everywhere: {error.reason}")
+            raise StatusError(Status.UNAVAILABLE, f"cancelled, but not everywhere: {error.reason}") from None
         return self._info(task)
 
-    async def StartWork(self, request: pb.StartWorkRequest, context: Call) -> task_pb.TaskInfo:  # noqa: N802
+    async def StartWork(self, request: pb.StartWorkRequest) -> task_pb.TaskInfo:  # noqa: N802
         """Start simulated work; INVALID_ARGUMENT names the field of the plan that is wrong."""
         try:
             return self._info(await self._start_work(request.plan_json))
         except TaskfanError as error:
-            await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, error.reason or error.kind)
+            raise StatusError(Status.INVALID_ARGUMENT, error.reason or error.kind) from None
 
-    async def WatchTasks(  # noqa: N802
-        self, request: pb.WatchTasksRequest, context: Call
-    ) -> AsyncIterator[pb.TaskEvent]:
+    async def WatchTasks(self, request: pb.WatchTasksRequest) -> AsyncGenerator[pb.TaskEvent, None]:  # noqa: N802
         """What runs now, then every change, until the caller ends the call or is too slow."""
         matches = action_pattern(tuple(request.actions) or ("*",))
         events: asyncio.Queue[pb.TaskEvent] = asyncio.Queue(MAX_WAITING_EVENTS)
@@ -102,20 +91,14 @@ class TaskRegistryService(task_registry_pb2_grpc.TaskRegistryServicer):
                 yield await events.get()
         finally:
             remove_listener()
-        too_slow = f"more than {MAX_WAITING_EVENTS} events waited to be read"
-        await _abort(context, grpc.StatusCode.RESOURCE_EXHAUSTED, too_slow)
+        raise StatusError(Status.RESOURCE_EXHAUSTED, f"more than {MAX_WAITING_EVENTS} events waited to be read")
 
-    async def _find(self, number: int, context: Call) -> Task:
+    def _find(self, number: int) -> Task:
         task = self._node.registry.get(number)
         if task is None:
             task_id = TaskId(self._node.local.id, number)
-            await _abort(context, grpc.StatusCode.NOT_FOUND, f"task [{task_id}] is not found")
+            raise StatusError(Status.NOT_FOUND, f"task [{task_id}] is not found")
         return task
 
     def _info(self, task: Task) -> task_pb.TaskInfo:
         return task.to_wire(self._node.clock.monotonic_ns())
-
-
-async def _abort(context: Call, code: grpc.StatusCode, details: str) -> NoReturn:
-    await context.abort(code, details)
-    raise AssertionError("abort raises")

@@ -28,7 +28,7 @@ WORLDS = {
 }
 
 
-@pytest.fixture(params=WORLDS.values(), ids=WORLDS)
+@pytest.fixture(params=list(WORLDS.values()), ids=list(WORLDS))
 def world(request: pytest.FixtureRequest) -> World:
     """The members of one story; a new implementation is added here."""
     made = request.param()

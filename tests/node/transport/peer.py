@@ -6,15 +6,14 @@ import asyncio
 import sys
 
 from taskfan.node.clock import SystemClock
-from taskfan.node.grpc_transport import GrpcTransport
 from taskfan.node.transport import InboundLink, Request
-from tests.node.transport.world import CLUSTER, a_node
+from tests.node.transport.world import CLUSTER, SOCKET_TRANSPORTS, SocketTransport, a_node
 
 
 class _Peer:
     """Answers by its payload, or asks the member at the address that is the payload."""
 
-    def __init__(self, transport: GrpcTransport) -> None:
+    def __init__(self, transport: SocketTransport) -> None:
         self._transport = transport
 
     async def receive(self, request: Request, _link: InboundLink) -> bytes:
@@ -26,7 +25,7 @@ class _Peer:
 
 
 async def main(port: int) -> None:
-    transport = GrpcTransport("peer-id", sys.argv[2], CLUSTER, SystemClock())
+    transport = SOCKET_TRANSPORTS[sys.argv[3]]("peer-id", sys.argv[2], CLUSTER, SystemClock())
     print(transport.bind("127.0.0.1", port), flush=True)
     await transport.start(_Peer(transport))
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)

@@ -27,6 +27,8 @@ CLUSTER = "contract"
 # What all implementations derive from keeps the protocol: the type checker says so here.
 KEEPS_THE_PROTOCOL: type[Transport] = LinkTransport
 SocketTransport = GrpcTransport | Http2Transport
+# By the names that the setting `transport.type` has for them.
+SOCKET_TRANSPORTS: dict[str, type[SocketTransport]] = {"grpcio": GrpcTransport, "http2": Http2Transport}
 Handler = Callable[[Request, InboundLink], Awaitable[bytes]]
 
 
@@ -170,11 +172,10 @@ class MemoryWorld(World):
 class SocketWorld(World):
     """Members that speak gRPC over loopback, on the loop that real members run on.
 
-    Each takes the next of `kinds` in turn; `peer_kind` is that of a member in a process of its own.
+    Each takes the next of `kinds` in turn; a member in a process of its own is of the last kind.
     """
 
-    kinds: ClassVar[tuple[type[SocketTransport], ...]]
-    peer_kind: ClassVar[type[SocketTransport]]
+    kinds: ClassVar[tuple[str, ...]]
 
     def _new_loop(self) -> asyncio.AbstractEventLoop:
         return uvloop.new_event_loop()
@@ -185,7 +186,7 @@ class SocketWorld(World):
     def _make(
         self, identity: Identity, settings: TransportSettings | None, address: str | None
     ) -> tuple[str, LinkTransport]:
-        kind = self.kinds[len(self._members) % len(self.kinds)]
+        kind = SOCKET_TRANSPORTS[self.kinds[len(self._members) % len(self.kinds)]]
         transport = kind(identity.node_id, identity.incarnation_id, identity.cluster_name, self.clock, settings)
         port = transport.bind("127.0.0.1", int(address.rpartition(":")[2]) if address else 0)
         return f"127.0.0.1:{port}", transport
@@ -198,29 +199,25 @@ class SocketWorld(World):
 class GrpcWorld(SocketWorld):
     """All members use the library grpcio."""
 
-    kinds = (GrpcTransport,)
-    peer_kind = GrpcTransport
+    kinds = ("grpcio",)
 
 
 class Http2World(SocketWorld):
     """All members use our own HTTP/2."""
 
-    kinds = (Http2Transport,)
-    peer_kind = Http2Transport
+    kinds = ("http2",)
 
 
 class GrpcToHttp2World(SocketWorld):
     """The first member uses grpcio, the second our own, and so on."""
 
-    kinds = (GrpcTransport, Http2Transport)
-    peer_kind = Http2Transport
+    kinds = ("grpcio", "http2")
 
 
 class Http2ToGrpcWorld(SocketWorld):
     """The first member uses our own HTTP/2, the second grpcio, and so on."""
 
-    kinds = (Http2Transport, GrpcTransport)
-    peer_kind = GrpcTransport
+    kinds = ("http2", "grpcio")
 
 
 def obey_idle_rules(name: str, address: str, transport: LinkTransport) -> None:

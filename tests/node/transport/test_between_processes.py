@@ -1,4 +1,4 @@
-"""What only the transport between processes can show: ports, other services, processes that are paused and killed."""
+"""What only transports between processes can show: ports, other services, processes that are paused and killed."""
 
 from __future__ import annotations
 
@@ -16,33 +16,48 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from taskfan.node.errors import NodeDisconnected, NodeNotConnected, ReceiveTimeout
-from taskfan.node.grpc_transport import GrpcTransport
 from taskfan.node.transport import InboundLink, Request, TransportSettings
-from tests.node.transport.world import GrpcWorld, Member, a_node, until
+from tests.node.transport.world import (
+    GrpcToHttp2World,
+    GrpcWorld,
+    Http2ToGrpcWorld,
+    Http2World,
+    Member,
+    SocketTransport,
+    SocketWorld,
+    a_node,
+    until,
+)
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 # Silent for about 0.1 + 0.2 + 0.1 + 0.2 seconds, and it is closed.
 SHORT = TransportSettings(check_interval_s=0.1, check_timeout_s=0.2, check_retry_count=2)
 
 
-@pytest.fixture
-def world() -> GrpcWorld:
-    """Here it is always gRPC."""
-    return GrpcWorld()
+WORLDS = [GrpcWorld, Http2World, GrpcToHttp2World, Http2ToGrpcWorld]
 
 
-def grpc_of(member: Member) -> GrpcTransport:
-    assert isinstance(member.transport, GrpcTransport)
+@pytest.fixture(params=WORLDS, ids=lambda world: "-to-".join(world.kinds))
+def world(request: pytest.FixtureRequest) -> SocketWorld:
+    """Here there are always sockets."""
+    made = request.param()
+    assert isinstance(made, SocketWorld)
+    return made
+
+
+def socket_transport_of(member: Member) -> SocketTransport:
+    assert isinstance(member.transport, SocketTransport)
     return member.transport
 
 
 @contextlib.contextmanager
-def peer(port: int = 0, incarnation: str = "first") -> Iterator[tuple[subprocess.Popen[str], Member]]:
+def peer(
+    world: SocketWorld, port: int = 0, incarnation: str = "first"
+) -> Iterator[tuple[subprocess.Popen[str], Member]]:
     """A member in a process of its own, and how it is known here."""
-    command = [sys.executable, "-m", "tests.node.transport.peer", str(port), incarnation]
+    command = [sys.executable, "-m", "tests.node.transport.peer", str(port), incarnation, world.kinds[-1]]
     process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -60,9 +75,9 @@ def pause(process: subprocess.Popen[str]) -> None:
     assert os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1])
 
 
-async def test_a_killed_process_fails_what_waits_and_its_successor_is_reached(world: GrpcWorld) -> None:
+async def test_a_killed_process_fails_what_waits_and_its_successor_is_reached(world: SocketWorld) -> None:
     a = await world.member("a")
-    with peer() as (process, b):
+    with peer(world) as (process, b):
         assert await a.send(b, b"here") == b"here"
         waiting = a.send_soon(b, action="never")
         await a.send(b)
@@ -72,13 +87,13 @@ async def test_a_killed_process_fails_what_waits_and_its_successor_is_reached(wo
         with pytest.raises(NodeNotConnected, match=r"Node not connected$"):
             await a.send(b)
         port = int(b.node.transport_address.rpartition(":")[2])
-    with peer(port, "second") as (_, again):
+    with peer(world, port, "second") as (_, again):
         assert await a.send(again, b"back") == b"back"
 
 
-async def test_a_killed_process_closes_the_link_on_which_it_asked(world: GrpcWorld) -> None:
+async def test_a_killed_process_closes_the_link_on_which_it_asked(world: SocketWorld) -> None:
     a = await world.member("a")
-    with peer() as (process, b):
+    with peer(world) as (process, b):
         asking, link = await ask_back(world, a, b)
         process.kill()
         await until(world.clock, lambda: link.is_closed, "the link stayed open")
@@ -87,9 +102,9 @@ async def test_a_killed_process_closes_the_link_on_which_it_asked(world: GrpcWor
     await world.clock.close()
 
 
-async def test_a_paused_process_is_given_up_by_both_ends_of_its_links(world: GrpcWorld) -> None:
+async def test_a_paused_process_is_given_up_by_both_ends_of_its_links(world: SocketWorld) -> None:
     a = await world.member("a", settings=SHORT)
-    with peer() as (process, b):
+    with peer(world) as (process, b):
         asking, link = await ask_back(world, a, b)
         pause(process)
         with pytest.raises(NodeDisconnected):
@@ -102,9 +117,9 @@ async def test_a_paused_process_is_given_up_by_both_ends_of_its_links(world: Grp
     await world.clock.close()
 
 
-async def test_a_member_closes_while_another_is_paused_in_the_middle_of_a_large_answer(world: GrpcWorld) -> None:
+async def test_a_member_closes_while_another_is_paused_in_the_middle_of_a_large_answer(world: SocketWorld) -> None:
     a = await world.member("a")
-    with peer() as (process, b):
+    with peer(world) as (process, b):
         asking, _ = await ask_back(world, a, b)
         pause(process)
         large = a.send_soon(b, bytes(20 << 20))
@@ -117,7 +132,7 @@ async def test_a_member_closes_while_another_is_paused_in_the_middle_of_a_large_
     await world.clock.close()
 
 
-async def ask_back(world: GrpcWorld, a: Member, b: Member) -> tuple[asyncio.Task[bytes], InboundLink]:
+async def ask_back(world: SocketWorld, a: Member, b: Member) -> tuple[asyncio.Task[bytes], InboundLink]:
     """Let the process send a request to a, which a does not answer."""
 
     async def never(_request: Request, _link: InboundLink) -> bytes:
@@ -130,7 +145,7 @@ async def ask_back(world: GrpcWorld, a: Member, b: Member) -> tuple[asyncio.Task
     return asking, a.handlers.links[0]
 
 
-async def test_links_that_are_idle_or_busy_with_one_request_outlive_their_checks(world: GrpcWorld) -> None:
+async def test_links_that_are_idle_or_busy_with_one_request_outlive_their_checks(world: SocketWorld) -> None:
     a, b = await world.member("a", settings=SHORT), await world.member("b", settings=SHORT)
     await a.send(b)
     seen = a.transport.lamport.time
@@ -140,17 +155,17 @@ async def test_links_that_are_idle_or_busy_with_one_request_outlive_their_checks
     assert len(b.handlers.links) == 1
 
 
-async def test_a_port_in_use_is_an_error_that_names_it(world: GrpcWorld, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_a_port_in_use_is_an_error_that_names_it(world: SocketWorld, capfd: pytest.CaptureFixture[str]) -> None:
     a = await world.member("a")
     port = int(a.node.transport_address.rpartition(":")[2])
-    b = GrpcTransport("b-id", "i", "c", world.clock)
+    b = type(socket_transport_of(a))("b-id", "i", "c", world.clock)
     with pytest.raises(OSError, match=rf"cannot listen on transport address \[127.0.0.1:{port}\]: .*in use") as caught:
         b.bind("127.0.0.1", port)
     assert caught.value.errno is not None
     await b.close()
 
 
-async def test_a_member_that_is_bound_and_not_started_answers_once_it_is(world: GrpcWorld) -> None:
+async def test_a_member_that_is_bound_and_not_started_answers_once_it_is(world: SocketWorld) -> None:
     a, b = await world.member("a"), await world.member("b", start=False)
     waiting = a.send_soon(b, b"x")
     with pytest.raises(ReceiveTimeout):
@@ -160,18 +175,7 @@ async def test_a_member_that_is_bound_and_not_started_answers_once_it_is(world: 
     assert await waiting == b"x"
 
 
-async def test_other_services_share_the_server(world: GrpcWorld) -> None:
-    a, b = await world.member("a"), await world.member("b", start=False)
-    servicer = health.aio.HealthServicer()
-    grpc_of(b).add_service(lambda server: health_pb2_grpc.add_HealthServicer_to_server(servicer, server))
-    await b.transport.start(b.handlers)
-    assert await a.send(b, b"x") == b"x"
-    async with grpc.aio.insecure_channel(b.node.transport_address) as channel:
-        answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
-    assert answer.status == health_pb2.HealthCheckResponse.SERVING
-
-
-async def test_a_message_above_the_limit_of_grpc_ends_only_its_own_stream(world: GrpcWorld) -> None:
+async def test_a_message_above_the_limit_of_grpc_ends_only_its_own_stream(world: SocketWorld) -> None:
     a, b = await world.member("a"), await world.member("b")
     async with grpc.aio.insecure_channel(b.node.transport_address) as channel:
         call: Any = channel.stream_stream("/taskfan.v1.Transport/Connect")()
@@ -181,7 +185,7 @@ async def test_a_message_above_the_limit_of_grpc_ends_only_its_own_stream(world:
     assert await a.send(b, b"x") == b"x"
 
 
-async def test_a_name_is_resolved_and_a_wrong_one_is_not_connected(world: GrpcWorld) -> None:
+async def test_a_name_is_resolved_and_a_wrong_one_is_not_connected(world: SocketWorld) -> None:
     a, b = await world.member("a"), await world.member("b")
     port = b.node.transport_address.rpartition(":")[2]
     request = Request("echo", b"x")
@@ -190,8 +194,9 @@ async def test_a_name_is_resolved_and_a_wrong_one_is_not_connected(world: GrpcWo
         await a.transport.send(a_node("b", "nowhere.invalid:1", ""), request, timeout_s=30)
 
 
-def test_no_socket_is_left() -> None:
-    async def story(world: GrpcWorld) -> None:
+@pytest.mark.parametrize("kind", WORLDS, ids=lambda kind: "-to-".join(kind.kinds))
+def test_no_socket_is_left(kind: type[SocketWorld]) -> None:
+    async def story(world: SocketWorld) -> None:
         a, b = await world.member("a"), await world.member("b")
         await asyncio.gather(a.send(b), b.send(a))
         await world.kill(b)
@@ -200,7 +205,7 @@ def test_no_socket_is_left() -> None:
             await a.send(b)
 
     def open_after_a_story() -> int:
-        world = GrpcWorld()
+        world = kind()
         world.run(story(world))
         gc.collect()
         return len(os.listdir("/dev/fd"))
