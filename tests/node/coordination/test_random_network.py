@@ -12,7 +12,7 @@ from tests.node.coordination.core_cluster import CoreCluster, random_core_histor
 from tests.node.coordination.random_network import RandomNetwork, reproduce_with
 
 # Ten tests, so that several workers share them; together more than 100,000 steps.
-HISTORIES, TESTS = 12, 10
+HISTORIES, TESTS = 14, 10
 
 
 def play(seed: int) -> int:

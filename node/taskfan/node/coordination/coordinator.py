@@ -54,9 +54,15 @@ class Coordinator(Modes):
         self._initial, self._cluster_uuid = tuple(initial_cluster_manager_nodes), cluster_uuid
         if not self._bootstrap():
             self._election.begin()
-        # Where all begin together, the first to be elected will find the others.
-        self._find_peers(1 if self._initial else self.settings.peers_asked_at_once)
+        # Where all begin together, the first to be elected will find the others, and they need not look at once.
+        self._find_peers(self._peers_asked_first())
         return self._drain()
+
+    def _peers_asked_first(self) -> int:
+        if not self._initial:
+            return self.settings.peers_asked_at_once
+        # Who votes says that it is there now.
+        return 1 if self._election.may_win() else 0
 
     def receive(self, request: m.Request) -> Outcome:
         """Answer a request of another node."""
