@@ -144,8 +144,7 @@ class Member:
             channel.send(CannotStart(str(error)))
             await channel.close()
             return 1
-        channel.send(Bound(port))
-        follower = asyncio.ensure_future(self._follow(channel))
+        follower = asyncio.ensure_future(self._follow(channel, port))
         stopper = asyncio.ensure_future(self._stopping.wait())
         try:
             await asyncio.wait((follower, stopper), return_when=asyncio.FIRST_COMPLETED)
@@ -184,9 +183,11 @@ class Member:
         chance = random.Random(spec.seed)
         self._membership = Membership(node, self._coordinator, self.faults, chance, store)
 
-    async def _follow(self, channel: Channel) -> None:
+    async def _follow(self, channel: Channel, transport_port: int) -> None:
         """Serve, and do what the supervisor says; returns when that says no more."""
         await self._serve()
+        # From here on others can reach it, and whoever is elected first finds everybody there.
+        channel.send(Bound(transport_port))
         self.clock.spawn(self._tell(channel), "telling the supervisor")
         assert self._membership is not None
         with contextlib.suppress(ChannelClosed):
