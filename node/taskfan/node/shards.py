@@ -238,6 +238,7 @@ class Shards:
             shard=shard_to_wire(local.id),
             allocation_id=local.allocation_id,
             target_node_id=self._node.local.id,
+            state_version=state.version,
         )
         response = await self._node.send(source, START_RECOVERY, request, headers=NO_HEADERS)
         return decode_documents(response.documents), response.primary_term

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18taskfan/v1/indices.proto\x12\ntaskfan.v1\"=\n\x08ShardRef\x12\r\n\x05index\x18\x01 \x01(\t\x12\x12\n\nindex_uuid\x18\x02 \x01(\t\x12\x0e\n\x06number\x18\x03 \x01(\x05\"r\n\x0eIndicesOptions\x12\x1a\n\x12ignore_unavailable\x18\x01 \x01(\x08\x12\x18\n\x10\x61llow_no_indices\x18\x02 \x01(\x08\x12\x13\n\x0b\x65xpand_open\x18\x03 \x01(\x08\x12\x15\n\rexpand_hidden\x18\x04 \x01(\x08\"+\n\x13IndicesAcknowledged\x12\x14\n\x0c\x61\x63knowledged\x18\x01 \x01(\x08\"\xb9\x01\n\x12\x43reateIndexRequest\x12\r\n\x05index\x18\x01 \x01(\t\x12\x0c\n\x04\x62ody\x18\x02 \x01(\x0c\x12\x1e\n\x16wait_for_active_shards\x18\x03 \x01(\t\x12\x16\n\x0etimeout_millis\x18\x04 \x01(\x03\x12+\n\x1e\x63luster_manager_timeout_millis\x18\x05 \x01(\x03H\x00\x88\x01\x01\x42!\n\x1f_cluster_manager_timeout_millis\"W\n\x13\x43reateIndexResponse\x12\x14\n\x0c\x61\x63knowledged\x18\x01 \x01(\x08\x12\x1b\n\x13shards_acknowledged\x18\x02 \x01(\x08\x12\r\n\x05index\x18\x03 \x01(\t\"\xa2\x01\n\x12\x44\x65leteIndexRequest\x12\x0f\n\x07indices\x18\x01 \x03(\t\x12+\n\x07options\x18\x02 \x01(\x0b\x32\x1a.taskfan.v1.IndicesOptions\x12+\n\x1e\x63luster_manager_timeout_millis\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42!\n\x1f_cluster_manager_timeout_millis\"\xae\x01\n\x0fGetIndexRequest\x12\x0f\n\x07indices\x18\x01 \x03(\t\x12+\n\x07options\x18\x02 \x01(\x0b\x32\x1a.taskfan.v1.IndicesOptions\x12\r\n\x05local\x18\x03 \x01(\x08\x12+\n\x1e\x63luster_manager_timeout_millis\x18\x04 \x01(\x03H\x00\x88\x01\x01\x42!\n\x1f_cluster_manager_timeout_millis\"#\n\x10GetIndexResponse\x12\x0f\n\x07indices\x18\x01 \x01(\x0c\"\xb2\x01\n\x11PutMappingRequest\x12\x0f\n\x07indices\x18\x01 \x03(\t\x12+\n\x07options\x18\x02 \x01(\x0b\x32\x1a.taskfan.v1.IndicesOptions\x12\x0f\n\x07mapping\x18\x03 \x01(\x0c\x12+\n\x1e\x63luster_manager_timeout_millis\x18\x04 \x01(\x03H\x00\x88\x01\x01\x42!\n\x1f_cluster_manager_timeout_millis\"\xd2\x01\n\x15UpdateSettingsRequest\x12\x0f\n\x07indices\x18\x01 \x03(\t\x12+\n\x07options\x18\x02 \x01(\x0b\x32\x1a.taskfan.v1.IndicesOptions\x12\x10\n\x08settings\x18\x03 \x01(\x0c\x12\x19\n\x11preserve_existing\x18\x04 \x01(\x08\x12+\n\x1e\x63luster_manager_timeout_millis\x18\x05 \x01(\x03H\x00\x88\x01\x01\x42!\n\x1f_cluster_manager_timeout_millis\"u\n\x11ShardStateRequest\x12#\n\x05shard\x18\x01 \x01(\x0b\x32\x14.taskfan.v1.ShardRef\x12\x15\n\rallocation_id\x18\x02 \x01(\t\x12\x14\n\x0cprimary_term\x18\x03 \x01(\x03\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\x14\n\x12ShardStateResponse\"j\n\x14StartRecoveryRequest\x12#\n\x05shard\x18\x01 \x01(\x0b\x32\x14.taskfan.v1.ShardRef\x12\x15\n\rallocation_id\x18\x02 \x01(\t\x12\x16\n\x0etarget_node_id\x18\x03 \x01(\t\"@\n\x15StartRecoveryResponse\x12\x11\n\tdocuments\x18\x01 \x01(\x0c\x12\x14\n\x0cprimary_term\x18\x02 \x01(\x03\"\xc5\x01\n\x12ReplicationRequest\x12#\n\x05shard\x18\x01 \x01(\x0b\x32\x14.taskfan.v1.ShardRef\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x1e\n\x16wait_for_active_shards\x18\x03 \x01(\t\x12\x16\n\x0etimeout_millis\x18\x04 \x01(\x03\x12\x0f\n\x07refresh\x18\x05 \x01(\t\x12\x11\n\toperation\x18\x06 \x01(\x0c\x12\x19\n\x11routed_by_version\x18\x07 \x01(\x03\"\x86\x01\n\x13ReplicationResponse\x12\r\n\x05total\x18\x01 \x01(\x05\x12\x12\n\nsuccessful\x18\x02 \x01(\x05\x12\x0e\n\x06\x66\x61iled\x18\x03 \x01(\x05\x12\x0e\n\x06result\x18\x04 \x01(\x0c\x12,\n\x08\x66\x61ilures\x18\x05 \x03(\x0b\x32\x1a.taskfan.v1.ReplicaFailure\"A\n\x0eReplicaFailure\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\r\n\x05\x65rror\x18\x02 \x01(\x0c\x12\x0f\n\x07primary\x18\x03 \x01(\x08\"n\n\x0ePrimaryRequest\x12/\n\x07request\x18\x01 \x01(\x0b\x32\x1e.taskfan.v1.ReplicationRequest\x12\x15\n\rallocation_id\x18\x02 \x01(\t\x12\x14\n\x0cprimary_term\x18\x03 \x01(\x03\"\x9b\x01\n\x0eReplicaRequest\x12#\n\x05shard\x18\x01 \x01(\x0b\x32\x14.taskfan.v1.ShardRef\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x15\n\rallocation_id\x18\x03 \x01(\t\x12\x14\n\x0cprimary_term\x18\x04 \x01(\x03\x12\x0f\n\x07refresh\x18\x05 \x01(\t\x12\x11\n\toperation\x18\x06 \x01(\x0c\"\x11\n\x0fReplicaResponse\"\x8b\x01\n\rUpdateRequest\x12\x0c\n\x04item\x18\x01 \x01(\x0c\x12\x0f\n\x07refresh\x18\x02 \x01(\t\x12\x1e\n\x16wait_for_active_shards\x18\x03 \x01(\t\x12\x16\n\x0etimeout_millis\x18\x04 \x01(\x03\x12#\n\x05shard\x18\x05 \x01(\x0b\x32\x14.taskfan.v1.ShardRef\"0\n\x0eUpdateResponse\x12\x0e\n\x06\x61nswer\x18\x01 \x01(\x0c\x12\x0e\n\x06status\x18\x02 \x01(\x05\"\xa9\x01\n\nGetRequest\x12\r\n\x05index\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0f\n\x07routing\x18\x03 \x01(\t\x12\x13\n\x0bhas_routing\x18\x04 \x01(\x08\x12\x10\n\x08realtime\x18\x05 \x01(\x08\x12\x0f\n\x07refresh\x18\x06 \x01(\x08\x12#\n\x05shard\x18\x07 \x01(\x0b\x32\x14.taskfan.v1.ShardRef\x12\x12\n\npreference\x18\x08 \x01(\t\"I\n\x0bGetResponse\x12\r\n\x05index\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\r\n\x05\x66ound\x18\x03 \x01(\x08\x12\x10\n\x08\x64ocument\x18\x04 \x01(\x0c\"Y\n\x14MultiGetShardRequest\x12#\n\x05shard\x18\x01 \x01(\x0b\x32\x14.taskfan.v1.ShardRef\x12\x0b\n\x03ids\x18\x02 \x03(\t\x12\x0f\n\x07refresh\x18\x03 \x01(\x08\"*\n\x15MultiGetShardResponse\x12\x11\n\tdocuments\x18\x01 \x01(\x0c\"e\n\x10\x42roadcastRequest\x12\x0f\n\x07indices\x18\x01 \x03(\t\x12+\n\x07options\x18\x02 \x01(\x0b\x32\x1a.taskfan.v1.IndicesOptions\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\"X\n\x11\x42roadcastResponse\x12\r\n\x05total\x18\x01 \x01(\x05\x12\x12\n\nsuccessful\x18\x02 \x01(\x05\x12\x0e\n\x06\x66\x61iled\x18\x03 \x01(\x05\x12\x10\n\x08\x66\x61ilures\x18\x04 \x03(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18taskfan/v1/indices.proto\x12\ntaskfan.v1\"=\n\x08ShardRef\x12\r\n\x05index\x18\x01 \x01(\t\x12\x12\n\nindex_uuid\x18\x02 \x01(\t\x12\x0e\n\x06number\x18\x03 \x01(\x05\"r\n\x0eIndicesOptions\x12\x1a\n\x12ignore_unavailable\x18\x01 \x01(\x08\x12\x18\n\x10\x61llow_no_indices\x18\x02 \x01(\x08\x12\x13\n\x0b\x65xpand_open\x18\x03 \x01(\x08\x12\x15\n\rexpand_hidden\x18\x04 \x01(\x08\"+\n\x13IndicesAcknowledged\x12\x14\n\x0c\x61\x63knowledged\x18\x01 \x01(\x08\"\xb9\x01\n\x12\x43reateIndexRequest\x12\r\n\x05index\x18\x01 \x01(\t\x12\x0c\n\x04\x62ody\x18\x02 \x01(\x0c\x12\x1e\n\x16wait_for_active_shards\x18\x03 \x01(\t\x12\x16\n\x0etimeout_millis\x18\x04 \x01(\x03\x12+\n\x1e\x63luster_manager_timeout_millis\x18\x05 \x01(\x03H\x00\x88\x01\x01\x42!\n\x1f_cluster_manager_timeout_millis\"W\n\x13\x43reateIndexResponse\x12\x14\n\x0c\x61\x63knowledged\x18\x01 \x01(\x08\x12\x1b\n\x13shards_acknowledged\x18\x02 \x01(\x08\x12\r\n\x05index\x18\x03 \x01(\t\"\xa2\x01\n\x12\x44\x65leteIndexRequest\x12\x0f\n\x07indices\x18\x01 \x03(\t\x12+\n\x07options\x18\x02 \x01(\x0b\x32\x1a.taskfan.v1.IndicesOptions\x12+\n\x1e\x63luster_manager_timeout_millis\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42!\n\x1f_cluster_manager_timeout_millis\"\xae\x01\n\x0fGetIndexRequest\x12\x0f\n\x07indices\x18\x01 \x03(\t\x12+\n\x07options\x18\x02 \x01(\x0b\x32\x1a.taskfan.v1.IndicesOptions\x12\r\n\x05local\x18\x03 \x01(\x08\x12+\n\x1e\x63luster_manager_timeout_millis\x18\x04 \x01(\x03H\x00\x88\x01\x01\x42!\n\x1f_cluster_manager_timeout_millis\"#\n\x10GetIndexResponse\x12\x0f\n\x07indices\x18\x01 \x01(\x0c\"\xb2\x01\n\x11PutMappingRequest\x12\x0f\n\x07indices\x18\x01 \x03(\t\x12+\n\x07options\x18\x02 \x01(\x0b\x32\x1a.taskfan.v1.IndicesOptions\x12\x0f\n\x07mapping\x18\x03 \x01(\x0c\x12+\n\x1e\x63luster_manager_timeout_millis\x18\x04 \x01(\x03H\x00\x88\x01\x01\x42!\n\x1f_cluster_manager_timeout_millis\"\xd2\x01\n\x15UpdateSettingsRequest\x12\x0f\n\x07indices\x18\x01 \x03(\t\x12+\n\x07options\x18\x02 \x01(\x0b\x32\x1a.taskfan.v1.IndicesOptions\x12\x10\n\x08settings\x18\x03 \x01(\x0c\x12\x19\n\x11preserve_existing\x18\x04 \x01(\x08\x12+\n\x1e\x63luster_manager_timeout_millis\x18\x05 \x01(\x03H\x00\x88\x01\x01\x42!\n\x1f_cluster_manager_timeout_millis\"u\n\x11ShardStateRequest\x12#\n\x05shard\x18\x01 \x01(\x0b\x32\x14.taskfan.v1.ShardRef\x12\x15\n\rallocation_id\x18\x02 \x01(\t\x12\x14\n\x0cprimary_term\x18\x03 \x01(\x03\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\x14\n\x12ShardStateResponse\"\x81\x01\n\x14StartRecoveryRequest\x12#\n\x05shard\x18\x01 \x01(\x0b\x32\x14.taskfan.v1.ShardRef\x12\x15\n\rallocation_id\x18\x02 \x01(\t\x12\x16\n\x0etarget_node_id\x18\x03 \x01(\t\x12\x15\n\rstate_version\x18\x04 \x01(\x03\"@\n\x15StartRecoveryResponse\x12\x11\n\tdocuments\x18\x01 \x01(\x0c\x12\x14\n\x0cprimary_term\x18\x02 \x01(\x03\"\xc5\x01\n\x12ReplicationRequest\x12#\n\x05shard\x18\x01 \x01(\x0b\x32\x14.taskfan.v1.ShardRef\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x1e\n\x16wait_for_active_shards\x18\x03 \x01(\t\x12\x16\n\x0etimeout_millis\x18\x04 \x01(\x03\x12\x0f\n\x07refresh\x18\x05 \x01(\t\x12\x11\n\toperation\x18\x06 \x01(\x0c\x12\x19\n\x11routed_by_version\x18\x07 \x01(\x03\"\x86\x01\n\x13ReplicationResponse\x12\r\n\x05total\x18\x01 \x01(\x05\x12\x12\n\nsuccessful\x18\x02 \x01(\x05\x12\x0e\n\x06\x66\x61iled\x18\x03 \x01(\x05\x12\x0e\n\x06result\x18\x04 \x01(\x0c\x12,\n\x08\x66\x61ilures\x18\x05 \x03(\x0b\x32\x1a.taskfan.v1.ReplicaFailure\"A\n\x0eReplicaFailure\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\r\n\x05\x65rror\x18\x02 \x01(\x0c\x12\x0f\n\x07primary\x18\x03 \x01(\x08\"n\n\x0ePrimaryRequest\x12/\n\x07request\x18\x01 \x01(\x0b\x32\x1e.taskfan.v1.ReplicationRequest\x12\x15\n\rallocation_id\x18\x02 \x01(\t\x12\x14\n\x0cprimary_term\x18\x03 \x01(\x03\"\x9b\x01\n\x0eReplicaRequest\x12#\n\x05shard\x18\x01 \x01(\x0b\x32\x14.taskfan.v1.ShardRef\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x15\n\rallocation_id\x18\x03 \x01(\t\x12\x14\n\x0cprimary_term\x18\x04 \x01(\x03\x12\x0f\n\x07refresh\x18\x05 \x01(\t\x12\x11\n\toperation\x18\x06 \x01(\x0c\"\x11\n\x0fReplicaResponse\"\x8b\x01\n\rUpdateRequest\x12\x0c\n\x04item\x18\x01 \x01(\x0c\x12\x0f\n\x07refresh\x18\x02 \x01(\t\x12\x1e\n\x16wait_for_active_shards\x18\x03 \x01(\t\x12\x16\n\x0etimeout_millis\x18\x04 \x01(\x03\x12#\n\x05shard\x18\x05 \x01(\x0b\x32\x14.taskfan.v1.ShardRef\"0\n\x0eUpdateResponse\x12\x0e\n\x06\x61nswer\x18\x01 \x01(\x0c\x12\x0e\n\x06status\x18\x02 \x01(\x05\"\xa9\x01\n\nGetRequest\x12\r\n\x05index\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0f\n\x07routing\x18\x03 \x01(\t\x12\x13\n\x0bhas_routing\x18\x04 \x01(\x08\x12\x10\n\x08realtime\x18\x05 \x01(\x08\x12\x0f\n\x07refresh\x18\x06 \x01(\x08\x12#\n\x05shard\x18\x07 \x01(\x0b\x32\x14.taskfan.v1.ShardRef\x12\x12\n\npreference\x18\x08 \x01(\t\"I\n\x0bGetResponse\x12\r\n\x05index\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\r\n\x05\x66ound\x18\x03 \x01(\x08\x12\x10\n\x08\x64ocument\x18\x04 \x01(\x0c\"Y\n\x14MultiGetShardRequest\x12#\n\x05shard\x18\x01 \x01(\x0b\x32\x14.taskfan.v1.ShardRef\x12\x0b\n\x03ids\x18\x02 \x03(\t\x12\x0f\n\x07refresh\x18\x03 \x01(\x08\"*\n\x15MultiGetShardResponse\x12\x11\n\tdocuments\x18\x01 \x01(\x0c\"e\n\x10\x42roadcastRequest\x12\x0f\n\x07indices\x18\x01 \x03(\t\x12+\n\x07options\x18\x02 \x01(\x0b\x32\x1a.taskfan.v1.IndicesOptions\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\"X\n\x11\x42roadcastResponse\x12\r\n\x05total\x18\x01 \x01(\x05\x12\x12\n\nsuccessful\x18\x02 \x01(\x05\x12\x0e\n\x06\x66\x61iled\x18\x03 \x01(\x05\x12\x10\n\x08\x66\x61ilures\x18\x04 \x03(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -55,36 +55,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SHARDSTATEREQUEST']._serialized_end=1431
   _globals['_SHARDSTATERESPONSE']._serialized_start=1433
   _globals['_SHARDSTATERESPONSE']._serialized_end=1453
-  _globals['_STARTRECOVERYREQUEST']._serialized_start=1455
-  _globals['_STARTRECOVERYREQUEST']._serialized_end=1561
-  _globals['_STARTRECOVERYRESPONSE']._serialized_start=1563
-  _globals['_STARTRECOVERYRESPONSE']._serialized_end=1627
-  _globals['_REPLICATIONREQUEST']._serialized_start=1630
-  _globals['_REPLICATIONREQUEST']._serialized_end=1827
-  _globals['_REPLICATIONRESPONSE']._serialized_start=1830
-  _globals['_REPLICATIONRESPONSE']._serialized_end=1964
-  _globals['_REPLICAFAILURE']._serialized_start=1966
-  _globals['_REPLICAFAILURE']._serialized_end=2031
-  _globals['_PRIMARYREQUEST']._serialized_start=2033
-  _globals['_PRIMARYREQUEST']._serialized_end=2143
-  _globals['_REPLICAREQUEST']._serialized_start=2146
-  _globals['_REPLICAREQUEST']._serialized_end=2301
-  _globals['_REPLICARESPONSE']._serialized_start=2303
-  _globals['_REPLICARESPONSE']._serialized_end=2320
-  _globals['_UPDATEREQUEST']._serialized_start=2323
-  _globals['_UPDATEREQUEST']._serialized_end=2462
-  _globals['_UPDATERESPONSE']._serialized_start=2464
-  _globals['_UPDATERESPONSE']._serialized_end=2512
-  _globals['_GETREQUEST']._serialized_start=2515
-  _globals['_GETREQUEST']._serialized_end=2684
-  _globals['_GETRESPONSE']._serialized_start=2686
-  _globals['_GETRESPONSE']._serialized_end=2759
-  _globals['_MULTIGETSHARDREQUEST']._serialized_start=2761
-  _globals['_MULTIGETSHARDREQUEST']._serialized_end=2850
-  _globals['_MULTIGETSHARDRESPONSE']._serialized_start=2852
-  _globals['_MULTIGETSHARDRESPONSE']._serialized_end=2894
-  _globals['_BROADCASTREQUEST']._serialized_start=2896
-  _globals['_BROADCASTREQUEST']._serialized_end=2997
-  _globals['_BROADCASTRESPONSE']._serialized_start=2999
-  _globals['_BROADCASTRESPONSE']._serialized_end=3087
+  _globals['_STARTRECOVERYREQUEST']._serialized_start=1456
+  _globals['_STARTRECOVERYREQUEST']._serialized_end=1585
+  _globals['_STARTRECOVERYRESPONSE']._serialized_start=1587
+  _globals['_STARTRECOVERYRESPONSE']._serialized_end=1651
+  _globals['_REPLICATIONREQUEST']._serialized_start=1654
+  _globals['_REPLICATIONREQUEST']._serialized_end=1851
+  _globals['_REPLICATIONRESPONSE']._serialized_start=1854
+  _globals['_REPLICATIONRESPONSE']._serialized_end=1988
+  _globals['_REPLICAFAILURE']._serialized_start=1990
+  _globals['_REPLICAFAILURE']._serialized_end=2055
+  _globals['_PRIMARYREQUEST']._serialized_start=2057
+  _globals['_PRIMARYREQUEST']._serialized_end=2167
+  _globals['_REPLICAREQUEST']._serialized_start=2170
+  _globals['_REPLICAREQUEST']._serialized_end=2325
+  _globals['_REPLICARESPONSE']._serialized_start=2327
+  _globals['_REPLICARESPONSE']._serialized_end=2344
+  _globals['_UPDATEREQUEST']._serialized_start=2347
+  _globals['_UPDATEREQUEST']._serialized_end=2486
+  _globals['_UPDATERESPONSE']._serialized_start=2488
+  _globals['_UPDATERESPONSE']._serialized_end=2536
+  _globals['_GETREQUEST']._serialized_start=2539
+  _globals['_GETREQUEST']._serialized_end=2708
+  _globals['_GETRESPONSE']._serialized_start=2710
+  _globals['_GETRESPONSE']._serialized_end=2783
+  _globals['_MULTIGETSHARDREQUEST']._serialized_start=2785
+  _globals['_MULTIGETSHARDREQUEST']._serialized_end=2874
+  _globals['_MULTIGETSHARDRESPONSE']._serialized_start=2876
+  _globals['_MULTIGETSHARDRESPONSE']._serialized_end=2918
+  _globals['_BROADCASTREQUEST']._serialized_start=2920
+  _globals['_BROADCASTREQUEST']._serialized_end=3021
+  _globals['_BROADCASTRESPONSE']._serialized_start=3023
+  _globals['_BROADCASTRESPONSE']._serialized_end=3111
 # @@protoc_insertion_point(module_scope)

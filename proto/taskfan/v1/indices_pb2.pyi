@@ -326,9 +326,12 @@ class StartRecoveryRequest(google.protobuf.message.Message):
     SHARD_FIELD_NUMBER: builtins.int
     ALLOCATION_ID_FIELD_NUMBER: builtins.int
     TARGET_NODE_ID_FIELD_NUMBER: builtins.int
+    STATE_VERSION_FIELD_NUMBER: builtins.int
     allocation_id: builtins.str
     """Of the copy that takes the documents, and its node."""
     target_node_id: builtins.str
+    state_version: builtins.int
+    """Of the cluster state that told the target to make the copy; the primary may not have it yet."""
     @property
     def shard(self) -> Global___ShardRef: ...
     def __init__(
@@ -337,9 +340,10 @@ class StartRecoveryRequest(google.protobuf.message.Message):
         shard: Global___ShardRef | None = ...,
         allocation_id: builtins.str = ...,
         target_node_id: builtins.str = ...,
+        state_version: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["shard", b"shard"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["allocation_id", b"allocation_id", "shard", b"shard", "target_node_id", b"target_node_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["allocation_id", b"allocation_id", "shard", b"shard", "state_version", b"state_version", "target_node_id", b"target_node_id"]) -> None: ...
 
 Global___StartRecoveryRequest: typing_extensions.TypeAlias = StartRecoveryRequest
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from taskfan.node.action import Action, ActionContext
 from taskfan.node.cluster_state import ClusterState
 from taskfan.node.index import state_changes
@@ -14,6 +16,10 @@ from taskfan.node.shards import (
     shard_from_wire,
 )
 from taskfan.v1 import indices_pb2 as pb
+
+
+# How long the target of a recovery may be ahead of its source.
+STATE_TIMEOUT_S = 5.0
 
 
 async def shard_started(context: ActionContext, request: pb.ShardStateRequest) -> pb.ShardStateResponse:
@@ -64,10 +70,20 @@ async def start_recovery(context: ActionContext, request: pb.StartRecoveryReques
     Source: OpenSearch `PeerRecoverySourceService`.
     """
     shard = shard_from_wire(request.shard)
+    await _until_applied(context, request.state_version)
     local = context.node.shards.start_recovery(shard, request.allocation_id, request.target_node_id)
     return pb.StartRecoveryResponse(
         documents=encode_documents(local.copy.all_operations()), primary_term=local.copy.primary_term
     )
+
+
+async def _until_applied(context: ActionContext, version: int) -> None:
+    """Wait, but not long, for a cluster state that another node has already."""
+    node = context.node
+    with contextlib.suppress(TimeoutError):
+        async with context.clock.timeout(STATE_TIMEOUT_S):
+            while (state := node.cluster_state).version < version:
+                await node.newer_cluster_state(state)
 
 
 SHARD_STARTED_ACTION = Action(SHARD_STARTED, shard_started, pb.ShardStateRequest, pb.ShardStateResponse)
