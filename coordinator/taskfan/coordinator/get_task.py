@@ -13,6 +13,8 @@ from taskfan.node.task_json import render
 from taskfan.v1 import actions_pb2 as pb
 
 GET_ACTION = "cluster:monitor/task/get"
+# How often OpenSearch looks whether a task that is waited for has ended.
+POLL_S = 0.1
 
 
 async def get_task(context: ActionContext, request: pb.GetTaskRequest) -> pb.GetTaskResponse:
@@ -46,6 +48,9 @@ async def _get_here(context: ActionContext, wanted: TaskId, request: pb.GetTaskR
     if not request.wait_for_completion:
         return _snapshot(context, task, request, completed=False)
     limit_s = timeout_s_of(request)
+    if limit_s is not None and context.task.parent.is_set:
+        # Another node waits for this one with the same limit, and gives up first: here tasks are looked at in turns.
+        limit_s += POLL_S
     await wait_for_all(context, [task], DEFAULT_WAIT_S if limit_s is None else limit_s)
     try:
         return await stored_result(context, wanted, human=request.human)

@@ -11,8 +11,9 @@ from taskfan.node.index.search_phases import ShardTarget, work_units
 from taskfan.node.index.search_source import SearchSource
 from taskfan.node.index.settings import COST_PER_CALL_MS, COST_PER_DOCUMENT_MS, integer
 
-# Work looks at the flag of its task at the end of each piece of this length; a cancel is noticed that much later.
-PIECE_S = 0.2
+# Work looks at the flag of its task at the end of each piece of this length; a cancel is noticed that much later, for
+# the piece that runs is finished. (A real node compiles all expressions of a query, some seconds, without a look.)
+PIECE_S = 1.0
 # A real node took some 43 MB for the first 55 ms of a slow search.
 _BASE_MEMORY_BYTES, _MEMORY_BYTES_PER_MS = 256 << 10, 780_000
 
