@@ -73,6 +73,11 @@ class TaskRegistry:
         """Banned parents, with the reason."""
         return self._bans
 
+    @property
+    def child_counts(self) -> dict[TaskId, dict[str, int]]:
+        """Children that were sent and not answered yet, by their living parent and the node they were sent to."""
+        return {holder.task.id: dict(holder.children) for holder in self._holders.values() if holder.children}
+
     def get(self, number: int) -> Task | None:
         """The running task of that number."""
         return self._tasks.get(number)

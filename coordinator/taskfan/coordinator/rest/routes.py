@@ -10,6 +10,7 @@ import msgspec
 
 from taskfan.coordinator.rest import by_scroll_handlers as by_scroll
 from taskfan.coordinator.rest import cat_handlers as cat
+from taskfan.coordinator.rest import cat_index_handlers as cats
 from taskfan.coordinator.rest import cluster_handlers as cluster
 from taskfan.coordinator.rest import document_handlers as documents
 from taskfan.coordinator.rest import index_handlers as index
@@ -96,6 +97,16 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/_cat/nodes", cat.cat_nodes, cat.CAT_NODES_PARAMETERS, help=cat.cat_nodes_help),
     Route("GET", "/_cat/cluster_manager", cat.cat_manager, cat.CAT_MANAGER_PARAMETERS, help=cat.cat_manager_help),
     Route("GET", "/_cat/master", cat.cat_manager, cat.CAT_MANAGER_PARAMETERS, help=cat.cat_manager_help),
+    Route("GET", "/_cat/health", cats.cat_health, cats.CAT_HEALTH_PARAMETERS, help=cats.cat_health_help),
+    *(
+        Route("GET", f"/_cat/{name}{names}", handler, parameters, help=help)
+        for name, handler, parameters, help in (
+            ("indices", cats.cat_indices, cats.CAT_INDICES_PARAMETERS, cats.cat_indices_help),
+            ("shards", cats.cat_shards, cats.CAT_SHARDS_PARAMETERS, cats.cat_shards_help),
+            ("count", cats.cat_count, cats.CAT_COUNT_PARAMETERS, cats.cat_count_help),
+        )
+        for names in ("", "/{index}")
+    ),
     # Indices.
     Route("GET", "/{index}", index.get_index, index.GET_INDEX_PARAMETERS),
     Route("HEAD", "/{index}", index.get_index, index.GET_INDEX_PARAMETERS),
@@ -137,6 +148,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     # taskfan's own.
     Route("POST", "/_taskfan/work", work.work, work.WORK_PARAMETERS, reads_body=True),
+    Route("GET", "/_taskfan/held", work.held),
 )
 
 

@@ -1,6 +1,8 @@
-"""Handlers of `/_taskfan`: simulated work, and what is served."""
+"""Handlers of `/_taskfan`: simulated work, and what a node holds."""
 
 from __future__ import annotations
+
+import msgspec
 
 from taskfan.coordinator.rest.messages import Answer, RestRequest
 from taskfan.coordinator.rest.parameters import Parameter, boolean
@@ -34,3 +36,25 @@ async def work(node: Node, request: RestRequest) -> Answer:
     with request.client.cancels(node, started.task):
         response = await started.result()
     return Answer([render_result(started, response, (node.clock.monotonic_ns() - began_ns) // 1_000_000)])
+
+
+async def held(node: Node, request: RestRequest) -> Answer:
+    """`GET /_taskfan/held`: what this node alone holds now, without a task of its own: a node at rest holds nothing.
+
+    Tasks by action, bans with their reasons, children that were sent and not answered yet, and readers of searches.
+    """
+    registry = node.registry
+    counts = {str(parent): counts for parent, counts in registry.child_counts.items()}
+    return Answer(
+        [
+            msgspec.json.encode(
+                {
+                    "node": node.local.id,
+                    "tasks": {str(task.id): task.action for task in registry},
+                    "bans": {str(parent): reason for parent, reason in registry.bans.items()},
+                    "child_counts": counts,
+                    "search_contexts": len(node.readers),
+                }
+            )
+        ]
+    )
