@@ -43,10 +43,16 @@ CAT_MANAGER_PARAMETERS: tuple[Parameter, ...] = (
 )
 
 
+_CAT_LIST = (
+    b"=^.^=\n/_cat/cluster_manager\n/_cat/count\n/_cat/count/{index}\n/_cat/health\n/_cat/indices\n"
+    b"/_cat/indices/{index}\n/_cat/nodes\n/_cat/shards\n/_cat/shards/{index}\n/_cat/tasks\n"
+)
+
+
 async def cat_tasks(node: Node, request: RestRequest) -> Answer:
     """`GET /_cat/tasks`."""
     answer = await node.execute(LIST_TASKS.name, list_request(request), headers=request.headers)
-    return _table(task_table(answer, node.cluster_state, detailed=request.parameters["detailed"]), request)
+    return table_answer(task_table(answer, node.cluster_state, detailed=request.parameters["detailed"]), request)
 
 
 async def cat_nodes(node: Node, request: RestRequest) -> Answer:
@@ -54,7 +60,7 @@ async def cat_nodes(node: Node, request: RestRequest) -> Answer:
     state = await read_cluster_state(node, headers=request.headers, local=request.parameters["local"])
     infos = await _sections(node, request, NODES_INFO.name, ["process", "http"])
     stats = await _sections(node, request, NODES_STATS.name, ["jvm", "os", "process"])
-    return _table(node_table(state, infos, stats, full_id=request.parameters["full_id"]), request)
+    return table_answer(node_table(state, infos, stats, full_id=request.parameters["full_id"]), request)
 
 
 async def _sections(node: Node, request: RestRequest, action: str, metrics: list[str]) -> dict[str, dict[str, Any]]:
@@ -66,7 +72,7 @@ async def _sections(node: Node, request: RestRequest, action: str, metrics: list
 async def cat_manager(node: Node, request: RestRequest) -> Answer:
     """`GET /_cat/cluster_manager`, and by its old name `GET /_cat/master`."""
     state = await read_cluster_state(node, headers=request.headers, local=request.parameters["local"])
-    return _table(manager_table(state), request)
+    return table_answer(manager_table(state), request)
 
 
 async def cat_tasks_help(node: Node, request: RestRequest) -> Answer:
@@ -86,10 +92,10 @@ async def cat_manager_help(node: Node, request: RestRequest) -> Answer:
 
 async def cat_list(node: Node, request: RestRequest) -> Answer:
     """`GET /_cat`: which tables there are. Source: OpenSearch `RestCatAction`."""
-    return Answer([b"=^.^=\n/_cat/cluster_manager\n/_cat/nodes\n/_cat/tasks\n"], is_text=True)
+    return Answer([_CAT_LIST], is_text=True)
 
 
-def _table(table: Table, request: RestRequest) -> Answer:
+def table_answer(table: Table, request: RestRequest) -> Answer:
     """Values when a format was asked for by name or Accept, else text. Source: `RestTable.buildResponse`."""
     format = of_format(request.format) if request.format is not None else of_media_type(request.accept)
     if format is None:

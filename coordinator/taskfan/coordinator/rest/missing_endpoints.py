@@ -78,13 +78,8 @@ GET /_cat/aliases
 GET /_cat/aliases/{alias}
 GET /_cat/allocation
 GET /_cat/allocation/{nodes}
-GET /_cat/count
-GET /_cat/count/{index}
 GET /_cat/fielddata
 GET /_cat/fielddata/{fields}
-GET /_cat/health
-GET /_cat/indices
-GET /_cat/indices/{index}
 GET /_cat/nodeattrs
 GET /_cat/pending_tasks
 GET /_cat/pit_segments
@@ -96,8 +91,6 @@ GET /_cat/segment_replication
 GET /_cat/segment_replication/{index}
 GET /_cat/segments
 GET /_cat/segments/{index}
-GET /_cat/shards
-GET /_cat/shards/{index}
 GET /_cat/snapshots
 GET /_cat/snapshots/{repository}
 GET /_cat/templates

@@ -17,7 +17,6 @@ from taskfan.node.shards import (
 )
 from taskfan.v1 import indices_pb2 as pb
 
-
 # How long the target of a recovery may be ahead of its source.
 STATE_TIMEOUT_S = 5.0
 
