@@ -59,7 +59,7 @@ class Connection:
                 if self.is_blocked and len(self._output) > MAX_WAITING_CONTROL:
                     raise ConnectionFault(wire.ENHANCE_YOUR_CALM, "it asks and does not read the answers")
             except ConnectionFault as fault:
-                self.close(fault.code, str(fault))
+                self._close(fault.code, str(fault))
         return self._take_events()
 
     def lost(self, reason: str) -> list[Event]:
@@ -72,10 +72,13 @@ class Connection:
     def close(self, code: int = wire.NO_ERROR, reason: str = "") -> list[Event]:
         """Say GOAWAY as the last word. All streams end."""
         if not self.is_closed:
-            self.is_closed = True
-            self._end_all(Status.UNAVAILABLE, reason or "the connection was closed")
-            self._output.append(wire.goaway(self.last_number_in, code, reason))
+            self._close(code, reason)
         return self._take_events()
+
+    def _close(self, code: int, reason: str) -> None:
+        self.is_closed = True
+        self._end_all(Status.UNAVAILABLE, reason or "the connection was closed")
+        self._output.append(wire.goaway(self.last_number_in, code, reason))
 
     def _receive(self, data: bytes) -> None:
         if self._missing:
