@@ -66,7 +66,7 @@ def test_ids_and_ports_are_read_back(directory: StateDirectory) -> None:
     record = ClusterRecord("uuid", {"node1": NodeRecord("id", 9200, 9300)})
     directory.write_cluster(record)
     assert directory.read_cluster() == record
-    assert sorted(path.name for path in directory.path.iterdir()) == ["cluster.json", "logs"]
+    assert sorted(path.name for path in directory.path.iterdir()) == ["cluster.json", "logs", "nodes"]
 
 
 def test_damaged_records_count_as_gone(directory: StateDirectory) -> None:
