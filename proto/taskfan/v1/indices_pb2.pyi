@@ -735,3 +735,21 @@ class BroadcastResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["failed", b"failed", "failures", b"failures", "successful", b"successful", "total", b"total"]) -> None: ...
 
 Global___BroadcastResponse: typing_extensions.TypeAlias = BroadcastResponse
+
+@typing.final
+class IndexStatsResponse(google.protobuf.message.Message):
+    """indices:monitor/stats[n]"""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    COPIES_FIELD_NUMBER: builtins.int
+    copies: builtins.bytes
+    """JSON of a list of taskfan.node.actions.index_stats.CopyStats."""
+    def __init__(
+        self,
+        *,
+        copies: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["copies", b"copies"]) -> None: ...
+
+Global___IndexStatsResponse: typing_extensions.TypeAlias = IndexStatsResponse
