@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 WORK_PREFIX, BY_SCROLL = "soak:", "*byquery,*reindex"
 # Of whoever sent the request: a node that is paused never answers.
-REQUEST_TIMEOUT_S = 4.0
+REQUEST_TIMEOUT_S = 1.5
 SOURCE, TARGETS = "soak-source", ("soak-copy-1", "soak-copy-2")
 # Readers of a scroll whose coordinator died end by themselves after this.
 KEEP_ALIVE = "2s"
@@ -41,7 +41,7 @@ def send(url: str, method: str, target: str, body: object = None, *, timeout_s: 
 class Clients:
     """So many clients, each a thread of its own that asks one node after the other until it is told to end."""
 
-    def __init__(self, urls: Sequence[str], seed: str, count: int = 3) -> None:
+    def __init__(self, urls: Sequence[str], seed: str, count: int = 6) -> None:
         self._urls = urls
         self._ended = threading.Event()
         self.done: Counter[str] = Counter()
@@ -93,7 +93,7 @@ def _cancel(chance: random.Random, url: str) -> Any:
 
 
 def _list(chance: random.Random, url: str) -> Any:
-    group, timeout = chance.choice(["nodes", "parents", "none"]), chance.choice(["100ms", "1s", "3s"])
+    group, timeout = chance.choice(["nodes", "parents", "none"]), chance.choice(["100ms", "500ms", "1s"])
     return send(url, "GET", f"/_tasks?detailed&group_by={group}&timeout={timeout}")
 
 

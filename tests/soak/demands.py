@@ -6,13 +6,16 @@ import os
 import re
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from taskfan.cluster import Cluster, ClusterNode
+from taskfan.cluster.journal_view import names_of
 from taskfan.cluster.leaks import Footprint
+from taskfan.cluster.merged_journal import MergedJournal
 from taskfan.cluster.rest_client import ask
+from taskfan.node.journal import StateApplied
 
 # A healed cluster needs a few seconds at most: scrolls end by themselves, and so does work that ignores its cancel.
 DEADLINE_S = 30.0
@@ -52,6 +55,34 @@ def held_by_all(cluster: Cluster) -> list[str]:
 def bans(cluster: Cluster) -> list[tuple[ClusterNode, str]]:
     """Where a ban is, and of which parent."""
     return [(node, parent) for node in cluster.nodes for parent in held(node)["bans"]]
+
+
+def unexplained(left: Sequence[tuple[ClusterNode, str]], journal: MergedJournal) -> list[str]:
+    """Bans that should not have stayed: no fault spoiled a ban or an unban of that parent, and no link closed on one.
+
+    Nor had the parent's node taken the other one for gone: such a node is told nothing, as in OpenSearch.
+    """
+    spoiled = {message.ban_of for message in journal.messages() if message.fate != "received" or message.hits}
+    names = {node.id: node.name for node, _ in left}
+    removals = {
+        (entry.node, removed)
+        for entry in journal
+        if isinstance(entry.event, StateApplied)
+        for removed in entry.event.removed
+        if removed in names
+    }
+    asking = names_of(journal)
+    return [
+        f"{node.name} bans {parent}, whose unban nothing spoiled"
+        for node, parent in left
+        if parent not in spoiled and (asking.get(parent.partition(":")[0], ""), node.id) not in removals
+    ]
+
+
+def who_knows(node_id: str, nodes: Sequence[ClusterNode]) -> list[str]:
+    """These nodes' cluster states still have that node."""
+    states = {node.name: ask(node.url, "GET", "/_cluster/state/nodes", {"local": True}) for node in nodes}
+    return [f"{name} still knows {node_id}" for name, state in states.items() if node_id in state["nodes"]]
 
 
 def errors_logged(cluster: Cluster, seen: dict[str, int]) -> list[str]:

@@ -7,7 +7,7 @@ import os
 import random
 import time
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 
 from taskfan.cluster import Cluster, ClusterError
 from taskfan.cluster.cluster import footprints
@@ -159,30 +159,14 @@ class _Soak:
         left = demands.bans(self._cluster)
         if not left:
             return 0
-        self._demand(self._unexplained(left))
+        self._demand(demands.unexplained(left, self._cluster.journal()))
         for parent_node in dict.fromkeys(parent.partition(":")[0] for _, parent in left):
             name = self._cluster.node(parent_node).name
             others = [node for node in self._cluster.nodes if node.name != name]
             with self._cluster.faults.disconnect(name):
-                known = {
-                    node.name: ask(node.url, "GET", "/_cluster/state/nodes", {"local": True})["nodes"]
-                    for node in others
-                }
-                self._demand(
-                    until_nothing(
-                        lambda others=others, id=parent_node: [  # type: ignore[misc]
-                            f"{node.name} still knows {id}"
-                            for node in others
-                            if id in ask(node.url, "GET", "/_cluster/state/nodes", {"local": True})["nodes"]
-                        ]
-                    )
-                )
-                del known
+                self._demand(until_nothing(partial(demands.who_knows, parent_node, others)))
         self._demand([f"{node.name} bans {parent}" for node, parent in demands.bans(self._cluster)])
         return len(left)
-
-    def _unexplained(self, left: list[tuple[object, str]]) -> list[str]:
-        return []
 
     def _demand(self, problems: list[str]) -> None:
         if problems:
@@ -215,11 +199,4 @@ class _Soak:
             journal = str(self._cluster.journal()).splitlines()
             told = [line for line in journal if not any(word in line for word in NOISE)]
             lines += ["the end of the journal:", *told[-JOURNAL_LINES:]]
-        keep = os.environ.get("TASKFAN_SOAK_KEEP")
-        if keep:
-            for path in self._cluster.directory.rglob("*"):
-                if path.is_file():
-                    target = Path(keep) / path.relative_to(self._cluster.directory)
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    target.write_bytes(path.read_bytes())
         return "\n".join([*lines, _reproduce_with(seconds, self._seed)])

@@ -12,7 +12,7 @@ from taskfan.cluster.messages import FaultCommand
 
 # So many nodes may be hit by verbs at a time: the others are still enough to elect a manager.
 MOST_AWAY = 3
-MOST_FAULTS, MOST_ADDED = 4, 2
+MOST_FAULTS, MOST_ADDED = 6, 2
 ACTIONS = ["*", "*lists*", "*tasks/ban", "*tasks/cancel*", "*tasks/get*", "soak:*", "*bulk*", "*search*", "internal:*"]
 LINK_KINDS: Sequence[dict[str, str]] = ({"kind": "cut"}, {"kind": "blackhole"}, {"kind": "slow", "bandwidth": "20kb"})
 
@@ -41,9 +41,9 @@ class Striker:
     def _possible(self) -> list[Callable[[], str]]:
         possible: list[Callable[[], str]] = []
         if len(self._faults) < MOST_FAULTS:
-            possible += [self._message, self._message, self._message, self._link, self._shape]
+            possible += [self._message] * 5 + [self._link] * 2 + [self._shape] * 2
         if self._faults:
-            possible += [self._remove_fault, self._remove_fault]
+            possible += [self._remove_fault] * 3
         if len(self.away) < MOST_AWAY:
             possible += [self._pause, self._kill, self._stop, self._restart]
         if self.away:

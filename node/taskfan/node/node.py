@@ -370,6 +370,8 @@ class Node:
                 # Of a node that was restarted, the link may be one to its new process already.
                 self._transport.disconnect(left.id)
         self.shards.apply(state)
+        if len(self.readers):
+            self.readers.keep_only(index.uuid for index in state.indices.metadata.values())
         waiting, self._waiting_for_state = self._waiting_for_state, []
         for waiter in waiting:
             wake(waiter, None)

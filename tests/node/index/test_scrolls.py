@@ -154,7 +154,10 @@ def test_readers_go_with_their_index_or_all_at_once() -> None:
         opened(contexts)
 
     assert contexts.free_index("other") == 0
+    assert contexts.keep_only(["other", UUID]) == 0
     assert contexts.free_index(UUID) == 3
+    opened(contexts)
+    assert contexts.keep_only(["other"]) == 1
     opened(contexts)
     assert contexts.free_all_scrolls() == 1
     assert len(contexts) == 0

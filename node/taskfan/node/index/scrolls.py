@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -262,6 +262,11 @@ class ReaderContexts:
     def free_index(self, index_uuid: str) -> int:
         """Forget the readers of an index that is gone."""
         return self._free([n for n, context in self._contexts.items() if context.target.shard.index_uuid == index_uuid])
+
+    def keep_only(self, index_uuids: Iterable[str]) -> int:
+        """Forget the readers of all other indices: they were deleted. Source: `SearchService.afterIndexRemoved`."""
+        there = frozenset(index_uuids)
+        return self._free([n for n, found in self._contexts.items() if found.target.shard.index_uuid not in there])
 
     def expire(self, now_ms: int) -> int:
         """Forget the readers that nobody used for as long as they were to be kept."""
