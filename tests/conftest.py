@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import pytest
 
 from tests.golden.comparison import Verdict, shares
+
+# What runs in the background of a shell ignores Ctrl-C, and so would the processes it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,17 @@ NAME = f"cli-{os.getpid()}"
 
 def run(*words: str) -> Result:
     return CliRunner().invoke(cli, list(words), prog_name="taskfan")
+
+
+@contextmanager
+def process_of(command: list[str], **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """A process that is gone after the block, whatever the test thought of it."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(20)
 
 
 @pytest.fixture(scope="module")
@@ -152,14 +164,14 @@ def test_logs_are_those_of_one_node_or_of_all(started: dict[str, Any], state_hom
 
 def test_logs_are_followed_until_interrupted(started: dict[str, Any]) -> None:
     command = [sys.executable, "-u", "-m", "taskfan.cluster.cli", "logs", "-f", "-n", "1", "opensearch-node2"]
-    process = subprocess.Popen([*command, "--name", NAME], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    # When it has shown what there is, it shows whatever comes.
-    assert "[opensearch-node2]" in process.stdout.readline()
-    run("restart", "opensearch-node2", "--name", NAME)
-    assert process.stdout.readline().endswith("[opensearch-node2] stopped\n")
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
+    with process_of([*command, "--name", NAME]) as process:
+        assert process.stdout is not None
+        # When it has shown what there is, it shows whatever comes.
+        assert "[opensearch-node2]" in process.stdout.readline()
+        run("restart", "opensearch-node2", "--name", NAME)
+        assert process.stdout.readline().endswith("[opensearch-node2] stopped\n")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
 
 
 @pytest.mark.parametrize(
@@ -226,24 +238,24 @@ def test_help_imports_nothing_that_is_slow() -> None:
 def test_in_the_foreground_a_cluster_ends_with_ctrl_c(state_home: Path) -> None:
     name = f"{NAME}-foreground"
     command = [sys.executable, "-u", "-m", "taskfan.cluster.cli", "up", "-n", "1", "--any-port", "--foreground"]
-    process = subprocess.Popen([*command, "--name", name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    assert process.stderr.readline() == "Ctrl-C stops it.\n"
-    assert len(processes_of(name)) == 3
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
-    assert processes_of(name) == []
+    with process_of([*command, "--name", name], stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "Ctrl-C stops it.\n"
+        assert len(processes_of(name)) == 3
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+        assert processes_of(name) == []
 
 
 def test_in_the_foreground_a_cluster_can_be_stopped_from_elsewhere(state_home: Path) -> None:
     name = f"{NAME}-elsewhere"
     command = [sys.executable, "-u", "-m", "taskfan.cluster.cli", "up", "-n", "1", "--any-port", "--foreground"]
-    process = subprocess.Popen([*command, "--name", name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    assert process.stderr.readline() == "Ctrl-C stops it.\n"
-    run("down", "--name", name)
-    process.communicate(timeout=20)
-    assert process.returncode == 0
+    with process_of([*command, "--name", name], stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "Ctrl-C stops it.\n"
+        run("down", "--name", name)
+        process.communicate(timeout=20)
+        assert process.returncode == 0
 
 
 # What can be seen of a start from outside, in the order in which it comes.
@@ -263,11 +275,11 @@ def test_ctrl_c_leaves_a_whole_cluster_or_nothing(moment: str, state_home: Path)
     name = f"{NAME}-{moment.replace(' ', '-')}"
     directory = state_home / "taskfan" / name
     command = [sys.executable, "-m", "taskfan.cluster.cli", "up", "-n", "3", "--any-port", "--name", name]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if moment != "at once":
-        wait_until(lambda: MOMENTS[moment](directory, name) or process.poll() is not None, moment)
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=30)
+    with process_of(command, stderr=subprocess.STDOUT) as process:
+        if moment != "at once":
+            wait_until(lambda: MOMENTS[moment](directory, name) or process.poll() is not None, moment)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=30)
     if process.returncode == 0:
         # Too late: it had said that the cluster is ready, and the cluster is.
         assert "is ready: 3 nodes" in output
