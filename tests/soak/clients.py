@@ -76,7 +76,7 @@ def _plan(chance: random.Random, depth: int) -> dict[str, Any]:
     if plan["duration"] == "until_cancelled":
         plan |= {"on_cancel": "stops", "cancellable": True}
     if depth:
-        where = chance.choice([{"nodes": "_all"}, {"copies": 3}, {"nodes": "_local"}])
+        where: dict[str, Any] = chance.choice([{"nodes": "_all"}, {"copies": 3}, {"nodes": "_local"}])
         plan["children"] = [{**_plan(chance, depth - 1), **where} for _ in range(chance.randint(1, 2))]
     return plan
 

@@ -74,16 +74,15 @@ class Striker:
 
     def _shape(self) -> str:
         link = self._chance.choice(LINK_KINDS)
-        shape, values = self._chance.choice(
-            [
-                ("isolate", {"nodes": self._names(self._chance.randint(1, 2))}),
-                ("halves", {}),
-                ("bridge", {"nodes": self._names(1)}),
-                ("ring", {}),
-                ("one_way", {"from": self._names(1), "to": self._names(2)}),
-                ("by_attribute", {"attribute": "zone"}),
-            ]
-        )
+        shapes: list[tuple[str, dict[str, Any]]] = [
+            ("isolate", {"nodes": self._names(self._chance.randint(1, 2))}),
+            ("halves", {}),
+            ("bridge", {"nodes": self._names(1)}),
+            ("ring", {}),
+            ("one_way", {"from": self._names(1), "to": self._names(2)}),
+            ("by_attribute", {"attribute": "zone"}),
+        ]
+        shape, values = self._chance.choice(shapes)
         return self._set(FaultCommand("shape", shape=shape, values=values, link=dict(link)), f"{shape} {values} {link}")
 
     def _set(self, command: FaultCommand, told: str) -> str:
