@@ -96,7 +96,7 @@ class IndexCluster:
         before = node.cluster_state.nodes
         state = self.state
         left = replace(
-            state, version=state.version + 1, nodes=tuple(n for n in state.nodes if n.id != name), manager_id="a"
+            state, version=state.version + 1, nodes=tuple(n for n in state.nodes if n.id != name), manager_id=next(iter(self.nodes))
         )
         left = state_changes.reallocated(before, left, self.clock.wall_time_ms())
         for other in self.nodes.values():

@@ -145,6 +145,23 @@ def test_a_replica_that_cannot_be_reached_is_given_up_before_the_write_counts() 
     play(story)
 
 
+def test_a_write_that_only_one_replica_got_is_on_no_copy_or_on_all_after_its_primary_is_lost() -> None:
+    async def story(cluster: IndexCluster) -> None:
+        await cluster.create("i", number_of_replicas=2)
+        primary, heir, other = (cluster.holder("i", copy) for copy in range(3))
+        cluster.network.hold(primary, heir)
+        cluster.spawn(cluster.bulk(indexing("i", "1"), on=primary, refresh="true"))
+        shard = cluster.state.indices.metadata["i"].shard(0)
+        await cluster.until(lambda: cluster.nodes[other].shards.copy(shard).get("1") is not None)
+        await cluster.lose(primary)
+        await cluster.clock.sleep(1)
+        assert cluster.holder("i") == heir
+        copies = [cluster.nodes[name].shards.copy(shard).all_operations() for name in (heir, other)]
+        assert copies == [[], []]
+
+    play(story)
+
+
 def test_wait_for_refresh_answers_when_searches_see_the_write() -> None:
     async def story(cluster: IndexCluster) -> None:
         await cluster.create("i", number_of_replicas=1, refresh_interval="5s")
