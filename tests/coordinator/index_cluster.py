@@ -95,9 +95,8 @@ class IndexCluster:
         await self.transports.pop(name).close()
         before = node.cluster_state.nodes
         state = self.state
-        left = replace(
-            state, version=state.version + 1, nodes=tuple(n for n in state.nodes if n.id != name), manager_id=next(iter(self.nodes))
-        )
+        nodes = tuple(node for node in state.nodes if node.id != name)
+        left = replace(state, version=state.version + 1, nodes=nodes, manager_id=nodes[0].id)
         left = state_changes.reallocated(before, left, self.clock.wall_time_ms())
         for other in self.nodes.values():
             other.apply_cluster_state(left)
