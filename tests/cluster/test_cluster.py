@@ -125,19 +125,23 @@ def test_a_paused_node_stays_a_member_and_learns_what_it_missed(cluster: Cluster
     with pytest.raises(ClusterError, match="gave no answer to GET / within"):
         ask(paused.url, "GET", "/", timeout_s=0.05)
 
+    # Of three that vote two stand still or are gone: nothing can change.
     killed.kill()
-    assert members_of(asked) == ["opensearch-node1", "opensearch-node2"]
+    assert members_of(asked) == ["opensearch-node1", "opensearch-node2", "opensearch-node3"]
 
     paused.resume()
     assert paused.state == "running"
+    assert members_of(asked) == ["opensearch-node1", "opensearch-node2"]
     assert members_of(paused) == ["opensearch-node1", "opensearch-node2"]
 
 
-def test_a_node_can_be_started_while_another_one_is_paused(cluster: Cluster) -> None:
-    cluster.nodes[0].kill()
-    cluster.nodes[1].pause()
-    cluster.nodes[0].start()
-    assert cluster.nodes[0].state == "running"
+def test_a_node_can_be_started_while_another_one_is_paused() -> None:
+    # The state with the new node is brought to the paused one as well: thirty seconds, without this scale.
+    with Cluster(nodes=3, time_scale=0.02) as cluster:
+        cluster.nodes[0].kill()
+        cluster.nodes[1].pause()
+        cluster.nodes[0].start()
+        assert cluster.nodes[0].state == "running"
 
 
 def test_a_paused_node_can_be_stopped_killed_and_restarted(cluster: Cluster) -> None:
@@ -261,7 +265,7 @@ def test_the_logs_outlive_a_cluster_that_an_exception_ended() -> None:
 
     with pytest.raises(ValueError, match="of the test"):
         fail()
-    assert "serving http" in last_words["opensearch-node1"][-1]
+    assert any("serving http" in line for line in last_words["opensearch-node1"])
 
 
 @pytest.mark.parametrize("step", ["loaded", "bound", "serving", "ready"])

@@ -72,7 +72,13 @@ def test_one_that_is_paused_may_be_known_or_not(known: Holds) -> None:
 
 def test_while_the_manager_is_paused_no_change_is_to_be_waited_for() -> None:
     manager = Seen("a", ALL, is_running=False, is_paused=True)
-    assert what_is_missing([manager, Seen("b", ALL), Seen("c", ALL, is_running=False)]) == ""
+    new = Seen("d", Holds(0, 0, "", frozenset({"d1"}), ()))
+    assert what_is_missing([manager, Seen("b", ALL), Seen("c", ALL), new]) == ""
+
+
+def test_nor_while_too_few_that_vote_run_for_the_manager_to_change_anything() -> None:
+    paused = Seen("b", ALL, is_running=False, is_paused=True)
+    assert what_is_missing([Seen("a", ALL), paused, Seen("c", ALL, is_running=False)]) == ""
 
 
 def test_a_manager_is_waited_for_only_while_enough_run_to_elect_one() -> None:

@@ -55,8 +55,9 @@ def what_is_missing(members: Sequence[Seen]) -> str:
     still be known. No more is to come while the manager itself is paused, or while too few that vote run: who is
     there cannot change then.
     """
+    if _cannot_change(members):
+        return ""
     running = [member for member in members if member.is_running]
-    running_ids = frozenset(member.id for member in running)
     must_know = frozenset(member.ephemeral_id for member in running)
     may_know = must_know | frozenset(member.ephemeral_id for member in members if member.is_paused)
     managers: dict[str, None] = {}
@@ -65,17 +66,23 @@ def what_is_missing(members: Sequence[Seen]) -> str:
         if holds is None:
             return f"[{member.name}] has not said what it knows"
         if not holds.manager_id:
-            if _can_elect(holds, running_ids) or not holds.voters:
-                return f"[{member.name}] has no cluster manager"
-            continue
-        if any(other.is_paused and other.id == holds.manager_id for other in members):
-            continue
+            return f"[{member.name}] has no cluster manager"
         if not must_know <= holds.processes:
             return f"[{member.name}] does not know all nodes yet"
         if not holds.processes <= may_know:
             return f"[{member.name}] still knows a node that has ended"
         managers[holds.manager_id] = None
     return "" if len(managers) < 2 else "there are two cluster managers"
+
+
+def _cannot_change(members: Sequence[Seen]) -> bool:
+    """Whether the manager is paused, or too few that vote run, to elect one or to let it change anything."""
+    known = newest(members)
+    if known is None or not known.voters:
+        return False
+    if any(member.is_paused and member.id == known.manager_id for member in members):
+        return True
+    return not _can_elect(known, frozenset(member.id for member in members if member.is_running))
 
 
 def newest(members: Sequence[Seen]) -> Holds | None:

@@ -319,7 +319,9 @@ class RunningCluster:
         # Through one that is older, where there is one: its link to a new one goes over the transport port.
         older = [member for member in self.members if member.is_running and member not in started]
         asked = (older or list(started))[0]
-        ids = [member.record.id for member in started]
+        # One that cannot be taken in now, because nothing can change, has only to answer for itself.
+        known = asked.holds.processes if asked.holds is not None else ()
+        ids = [member.id for member in started if member.ephemeral_id in known]
         checks = [
             check_roots([(m.config.host, m.record.http_port, m.config.name) for m in started], self.config.name),
             check_list(asked.config.host, asked.record.http_port, ids, only_these=len(started) < len(self.members)),
