@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from taskfan.node.cluster_state import ClusterState
+from taskfan.node.coordination.messages import FailedToCommit, NotClusterManager
 from taskfan.node.index import state_changes
 from taskfan.node.index.documents import OpType, WriteRequest
 from taskfan.node.index.health import cluster_colour
@@ -126,12 +129,53 @@ def test_a_change_that_raises_or_changes_nothing_publishes_nothing() -> None:
         def fail(state: ClusterState) -> ClusterState:
             raise ZeroDivisionError
 
-        try:
+        with pytest.raises(ZeroDivisionError):
             await updates.submit("test", fail)
-        except ZeroDivisionError:
-            pass
-        else:
-            raise AssertionError("did not raise")
         assert await updates.submit("test", lambda state: state) == before
+
+    play(story, MembershipCluster())
+
+
+def test_changes_that_come_together_are_published_together() -> None:
+    async def story(cluster: MembershipCluster) -> None:
+        await cluster.start()
+        await cluster.until_whole()
+        before = cluster.state("n01").version
+        names = [f"i{number}" for number in range(30)]
+        made = [cluster.clock.spawn(create(cluster, name, replicas=0), name) for name in names]
+        for task in made:
+            await task
+        assert sorted(cluster.state("n01").indices.metadata) == sorted(names)
+        await cluster.until(lambda: colour(cluster, "n01") == "green", 5)
+        assert cluster.state("n01").version - before < 10
+
+    play(story, MembershipCluster())
+
+
+def test_only_the_manager_takes_changes() -> None:
+    async def story(cluster: MembershipCluster) -> None:
+        await cluster.start()
+        await cluster.until_whole()
+        manager = cluster.manager("n01").id
+        follower = next(name for name in cluster.members if name != manager)
+        with pytest.raises(NotClusterManager):
+            await cluster.members[follower].node.state_updates.submit("test", lambda state: state)
+
+    play(story, MembershipCluster())
+
+
+def test_a_change_whose_manager_is_cut_off_fails_and_is_in_no_state() -> None:
+    async def story(cluster: MembershipCluster) -> None:
+        await cluster.start()
+        await cluster.until_whole()
+        manager = cluster.manager("n01").id
+        others = [name for name in cluster.members if name != manager]
+        cluster.silence([manager], others)
+        with pytest.raises(FailedToCommit):
+            await create(cluster, "lost")
+        await cluster.until(lambda: all(cluster.state(name).manager_id in others for name in others), 120)
+        cluster.release()
+        await cluster.until_whole(limit_s=120)
+        assert all("lost" not in cluster.state(name).indices for name in cluster.members)
 
     play(story, MembershipCluster())

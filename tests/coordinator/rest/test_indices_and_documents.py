@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from taskfan.node.index.shard import ShardLimits
 from tests.coordinator.rest.rest_node import Response, RestNode, with_node
 
 TYPE = "Content-Type: application/json"
@@ -194,3 +195,17 @@ def test_refresh_flush_and_force_merge_count_copies() -> None:
         None,
     ]
     assert answers[4].status == 404
+
+
+def test_a_shard_that_is_full_refuses_more_in_the_words_of_opensearch() -> None:
+    async def story(rest: RestNode) -> list[Response]:
+        rest.node.shards.limits = ShardLimits(max_documents=2, max_bytes=100)
+        asked = [("PUT", f"/i/_doc/{number}", b"{}") for number in range(3)]
+        asked.append(("PUT", "/j/_doc/1", b'{"w":"' + b"x" * 100 + b'"}'))
+        return [await rest.ask(method, path, TYPE, body=body) for method, path, body in asked]
+
+    *taken, full, large = with_node(story)
+    assert [answer.status for answer in taken] == [201, 201]
+    assert told(full)[1]["error"]["reason"] == "number of documents in the index cannot exceed 2"
+    assert (full.status, large.status) == (400, 429)
+    assert large.json["error"]["type"] == "cluster_block_exception"
