@@ -25,7 +25,7 @@ TIME_SCALE = 0.05
 JOURNAL_LINES = 60
 CONFIG = {"nodes": [{"node.attr.zone": "abc"[number % 3]} for number in range(NODES)]}
 # Checks and states go on all the time, and tell little of what went wrong.
-NOISE = ("coordination/", "discovery/")
+NOISE = ("coordination", "discovery/", "state_applied", "(late)")
 
 
 class SoakFailed(AssertionError):

@@ -13,6 +13,8 @@ from taskfan.cluster.messages import FaultCommand
 # So many nodes may be hit by verbs at a time: the others are still enough to elect a manager.
 MOST_AWAY = 3
 MOST_FAULTS, MOST_ADDED = 6, 2
+# So many processes live as long as the soak, though they are paused and cut off: their memory shows what grows.
+SURVIVORS = 2
 ACTIONS = ["*", "*lists*", "*tasks/ban", "*tasks/cancel*", "*tasks/get*", "soak:*", "*bulk*", "*search*", "internal:*"]
 LINK_KINDS: Sequence[dict[str, str]] = ({"kind": "cut"}, {"kind": "blackhole"}, {"kind": "slow", "bandwidth": "20kb"})
 
@@ -103,9 +105,10 @@ class Striker:
 
     # ------------------------------------------------------------------ nodes
 
-    def _victim(self) -> ClusterNode:
-        there = [node for node in self._cluster.nodes if node not in self.away and node not in self.added]
-        return self._chance.choice(there)
+    def _victim(self, *, may_end: bool) -> ClusterNode:
+        own = [node for node in self._cluster.nodes if node not in self.added]
+        mortal = own[:-SURVIVORS] if may_end else own
+        return self._chance.choice([node for node in mortal if node not in self.away])
 
     def _pause(self) -> str:
         return self._take_away("pause", ClusterNode.pause)
@@ -117,13 +120,13 @@ class Striker:
         return self._take_away("stop", ClusterNode.stop)
 
     def _take_away(self, name: str, verb: Callable[[ClusterNode], None]) -> str:
-        node = self._victim()
+        node = self._victim(may_end=verb is not ClusterNode.pause)
         self.away.append(node)
         verb(node)
         return f"{name} {node.name}"
 
     def _restart(self) -> str:
-        node = self._victim()
+        node = self._victim(may_end=True)
         # It may not come back while faults strike; then it is started at the end.
         self.away.append(node)
         node.restart()
