@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from taskfan.coordinator.fan_out import fan_out
 from taskfan.coordinator.index_options import options_from_wire
-from taskfan.node.actions.index_stats import STATS_OF_NODE_ACTION, CopyStats, stats_from_wire
+from taskfan.node.actions.index_stats import STATS_OF_NODE_ACTION, stats_from_wire
 from taskfan.node.failures import NodeFailure
+from taskfan.node.index.copy_stats import CopyStats
 from taskfan.node.index.index_names import resolve
 from taskfan.node.node import Action, ActionContext
 from taskfan.v1 import indices_pb2 as pb

@@ -24,8 +24,8 @@ from taskfan.coordinator.rest.index_parameters import INDICES_OPTIONS, MANAGER_T
 from taskfan.coordinator.rest.messages import Answer, RestRequest
 from taskfan.coordinator.rest.parameters import Parameter, boolean, comma_list, text, time_ms
 from taskfan.coordinator.search import SearchRequest
-from taskfan.node.actions.index_stats import CopyStats
 from taskfan.node.actions.search import SEARCH_ACTION
+from taskfan.node.index.copy_stats import CopyStats
 from taskfan.node.index.index_names import IndicesOptions, resolve
 from taskfan.node.index.search_merge import SearchAnswer
 from taskfan.node.index.search_source import SearchSource

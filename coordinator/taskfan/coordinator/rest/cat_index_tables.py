@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from taskfan.coordinator.rest.cat import Cell, Column, Size, Table
-from taskfan.node.actions.index_stats import CopyStats
 from taskfan.node.cluster_state import ClusterState
+from taskfan.node.index.copy_stats import CopyStats
 from taskfan.node.index.health import index_colour
 from taskfan.node.index.metadata import IndexMetadata, ShardRouting
 from taskfan.node.task_json import iso_time

@@ -8,22 +8,11 @@ from __future__ import annotations
 import msgspec
 
 from taskfan.node.action import Action, ActionContext
+from taskfan.node.index.copy_stats import CopyStats
 from taskfan.node.shards import LocalShard
 from taskfan.v1 import indices_pb2 as pb
 
 STATS_OF_NODE_ACTION = "indices:monitor/stats[n]"
-
-
-class CopyStats(msgspec.Struct, frozen=True, array_like=True):
-    """One copy of a shard. `size_bytes` are those of its documents."""
-
-    index: str
-    shard: int
-    node_id: str
-    primary: bool
-    document_count: int
-    deleted_count: int
-    size_bytes: int
 
 
 _decode = msgspec.json.Decoder(list[CopyStats]).decode
