@@ -26,7 +26,7 @@ from taskfan.node.index.search_merge import (
     in_order,
     merge,
 )
-from taskfan.node.index.search_phases import QueryResult, ShardTarget, fetch, query_shard
+from taskfan.node.index.search_phases import QueryResult, ShardTarget, fetch, query_pieces, query_shard
 from taskfan.node.index.search_source import SearchSource, read_search
 from taskfan.node.index.sorting import order_key, parse_sort_parameter
 from tests.node.index.builders import SHARD, UUID, documents, target
@@ -357,3 +357,11 @@ def test_each_of_several_searches_has_its_own_status() -> None:
 def test_shard_targets_name_their_shard() -> None:
     assert isinstance(target(SOURCES), ShardTarget)
     assert str(SHARD) == "[golden-dest][0]"
+
+
+def test_a_query_pauses_after_every_thousand_documents_that_it_looks_at() -> None:
+    rows: dict[str, dict[str, Any]] = {str(number): {"n": number} for number in range(3500)}
+    at = target({"0": {"n": 0}}, 0, 1)
+    source = read_search(b'{"query":{"term":{"n":7}}}')
+    assert len(list(query_pieces(documents(rows), source, at, scroll=False))) == 3
+    assert query_shard(documents(rows), source, at, scroll=False).total == 1

@@ -17,7 +17,7 @@ from taskfan.node.ids import parse_long
 from taskfan.node.index.index_names import IndicesOptions, split_names
 from taskfan.node.index.query import Match, MatchAll, Query
 from taskfan.node.index.search_source import SearchSource
-from taskfan.node.index.sorting import Sort
+from taskfan.node.index.sorting import parse_sort_parameter
 from taskfan.node.index.source_filter import SourceFilter
 
 
@@ -137,7 +137,7 @@ def with_parameters(source: SearchSource, given: Mapping[str, Any]) -> SearchSou
     if given["track_total_hits"] is not None:
         changes["track_total_hits"] = _track_total_hits(given["track_total_hits"])
     if given["sort"] is not None:
-        changes["sort"] = tuple(map(_sort, given["sort"].split(",")))
+        changes["sort"] = parse_sort_parameter(given["sort"])
     return dataclasses.replace(source, **changes) if changes else source
 
 
@@ -162,15 +162,6 @@ def _track_total_hits(value: str) -> int | bool:
     if number is None:
         raise NumberFormat.of(value)
     return number
-
-
-def _sort(item: str) -> Sort:
-    name, colon, order = item.rpartition(":")
-    if not colon:
-        return Sort(item, descending=item == "_score")
-    if order not in ("asc", "desc"):
-        raise IllegalArgument(f"No enum constant org.opensearch.search.sort.SortOrder.{order.upper()}")
-    return Sort(name, order == "desc")
 
 
 def with_total_as_int(source: SearchSource, total_as_int: bool) -> SearchSource:

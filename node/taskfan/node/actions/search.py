@@ -15,7 +15,7 @@ from taskfan.node.index.documents import Document
 from taskfan.node.index.errors import SearchContextMissing
 from taskfan.node.index.mappings import FieldTypes
 from taskfan.node.index.scrolls import ReaderContext
-from taskfan.node.index.search_phases import QueryResult, ShardHit, ShardTarget, fetch, query_shard
+from taskfan.node.index.search_phases import QueryResult, ShardHit, ShardTarget, fetch, query_pieces
 from taskfan.node.index.search_source import SearchSource
 from taskfan.node.index.search_wire import decode_hits, decode_source, encode_fetched, encode_hits, encode_source
 from taskfan.node.node import Node
@@ -53,8 +53,9 @@ async def query(context: ActionContext, request: pb.ShardSearchRequest) -> pb.Sh
     documents = context.node.shards.copy(target.shard).visible
     await work_for(context, query_cost_s(source, target, len(documents)))
     if request.HasField("scroll_keep_alive_millis"):
-        return _first_page(context.node, request, documents, source, target)
-    result = query_shard(documents, source, target, scroll=False)
+        result = await _found(context, documents, source, target, scroll=True)
+        return _first_page(context.node, request, documents, source, target, result)
+    result = await _found(context, documents, source, target, scroll=False)
     answer = _result(result.top(source.first + source.count))
     if request.fetch:
         shown = result.hits[source.first : source.first + source.count]
@@ -64,6 +65,21 @@ async def query(context: ActionContext, request: pb.ShardSearchRequest) -> pb.Sh
         reader = _open(context.node, target, documents, source, DEFAULT_KEEP_ALIVE_MS, scroll=False)
         answer.reader.CopyFrom(_reference(context.node, reader))
     return answer
+
+
+async def _found(
+    context: ActionContext, documents: Sequence[Document], source: SearchSource, target: ShardTarget, *, scroll: bool
+) -> QueryResult:
+    """What matches; others get their turn after each piece of it. Raises TaskCancelled, and what the query does."""
+    pieces = query_pieces(documents, source, target, scroll=scroll)
+    while True:
+        try:
+            next(pieces)
+        except StopIteration as end:
+            result: QueryResult = end.value
+            return result
+        await context.clock.sleep(0)
+        check_cancelled(context)
 
 
 def _target(node: Node, request: pb.ShardSearchRequest) -> ShardTarget:
@@ -80,8 +96,8 @@ def _first_page(
     documents: Sequence[Document],
     source: SearchSource,
     target: ShardTarget,
+    result: QueryResult,
 ) -> pb.ShardQueryResult:
-    result = query_shard(documents, source, target, scroll=True)
     reader = _open(node, target, documents, source, request.scroll_keep_alive_millis, scroll=True)
     reader.result = result
     return _page(node, reader, fetched=request.fetch)

@@ -5,7 +5,7 @@ Source: OpenSearch `SearchService`, `QueryPhase`, `FetchPhase`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import overload
 
@@ -23,6 +23,9 @@ from taskfan.node.index.routing import id_in_slice, slice_has_shard, slice_withi
 from taskfan.node.index.search_source import SearchSource, Slice
 from taskfan.node.index.settings import MAX_RESULT_WINDOW, MAX_SLICES_PER_SCROLL, Settings, integer
 from taskfan.node.index.sorting import SortValues, order_key, value_reader
+
+# How many documents a query looks at without a pause: some milliseconds.
+PIECE_DOCUMENTS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,20 @@ def work_units(source: SearchSource, target: ShardTarget) -> int:
 def query_shard(
     documents: Sequence[Document], source: SearchSource, target: ShardTarget, *, scroll: bool
 ) -> QueryResult:
-    """The query phase.
+    """The query phase at one go. As `query_pieces`."""
+    pieces = query_pieces(documents, source, target, scroll=scroll)
+    while True:
+        try:
+            next(pieces)
+        except StopIteration as end:
+            result: QueryResult = end.value
+            return result
+
+
+def query_pieces(
+    documents: Sequence[Document], source: SearchSource, target: ShardTarget, *, scroll: bool
+) -> Generator[None, None, QueryResult]:
+    """The query phase, with a pause after each piece of it so that others get their turn; returns what it found.
 
     Args:
         documents: what searches see of the shard.
@@ -105,7 +121,7 @@ def query_shard(
     if bound.matches_all and source.slice is None and (not source.sorts or only_place):
         hits: Sequence[ShardHit] = _EveryDocument(len(documents), only_place)
     else:
-        hits = _sorted_hits(documents, bound, source, target)
+        hits = yield from _sorted_hits(documents, bound, source, target)
     best = None if source.sorts or not hits else max(hit.score or 0.0 for hit in hits[:1])
     return QueryResult(len(hits), hits, best)
 
@@ -148,11 +164,15 @@ def check_slices(slices: int, settings: Settings) -> None:
 
 def _sorted_hits(
     documents: Sequence[Document], bound: Bound, source: SearchSource, target: ShardTarget
-) -> Sequence[ShardHit]:
+) -> Generator[None, None, Sequence[ShardHit]]:
     sorts = source.sorts
     readers = [value_reader(sort, target.fields, target.shard) for sort in sorts]
     hits = []
+    next_pause = PIECE_DOCUMENTS
     for place, document in _in_slice(documents, source.slice, target):
+        if place >= next_pause:
+            next_pause = place + PIECE_DOCUMENTS
+            yield
         candidate = Candidate(document)
         score = bound.matcher(candidate)
         if score is not None:
