@@ -114,6 +114,15 @@ def test_several_nodes_can_be_named(started: dict[str, Any]) -> None:
     assert result.output == "Node [opensearch-node2] is running.\nNode [opensearch-node3] is running.\n"
 
 
+def test_nodes_are_added_and_removed(started: dict[str, Any]) -> None:
+    result = run("add", "data-1", "--roles", "data", "--setting", "node.attr.zone=b", "--name", NAME)
+    assert "Node [data-1] is running." in result.stdout
+    assert json.loads(run("status", "--name", NAME, "--json").stdout)["nodes"][-1]["roles"] == ["data"]
+    assert run("remove", "data-1", "--name", NAME).stdout == "Node [data-1] is removed.\n"
+    assert run("add", "--setting", "zone", "--name", NAME).exit_code == 2
+    assert len(json.loads(run("status", "--name", NAME, "--json").stdout)["nodes"]) == len(started["nodes"])
+
+
 def test_work_is_started_shown_as_a_tree_and_cancelled(started: dict[str, Any]) -> None:
     url = ("--url", started["url"])
     task_id = run("work", "stubborn_children", *url).output.strip()
