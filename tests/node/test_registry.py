@@ -146,3 +146,13 @@ def test_a_task_failure_crosses_the_wire_with_its_task_and_reason() -> None:
     assert (back.task_id, back.reason.reason) == (TaskId("n", 4), "why")
     assert back.reason.cause is not None
     assert back.reason.cause.reason == "below"
+
+
+def test_children_are_counted_by_parent_and_node_until_they_are_answered() -> None:
+    registry = TaskRegistry("n")
+    parent = register(registry)
+    tokens = [registry.child_started(parent, node_id) for node_id in ("m", "m", "o")]
+    assert registry.child_counts == {parent.id: {"m": 2, "o": 1}}
+    for token in tokens:
+        registry.child_ended(token)
+    assert registry.child_counts == {}
