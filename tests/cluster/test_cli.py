@@ -81,12 +81,16 @@ def test_up_tells_people_what_to_paste_next(state_home: Path) -> None:
     ]
 
 
-def test_ids_of_nodes_survive_down_and_up(state_home: Path) -> None:
+def test_ids_of_nodes_survive_down_and_up_by_whatever_way_the_cluster_got_its_name(
+    state_home: Path, tmp_path: Path
+) -> None:
     name = f"{NAME}-ids"
+    config = tmp_path / "cluster.yml"
+    config.write_text(f"cluster:\n  cluster.name: {name}\n")
     ids = []
-    for _ in range(2):
-        ids.append(json.loads(run("up", "-n", "1", "--any-port", "--name", name, "--json").output)["nodes"][0]["id"])
-        run("down", "--name", name)
+    for named in (("--name", name), ("--config", str(config))):
+        ids.append(json.loads(run("up", "-n", "1", "--any-port", *named, "--json").output)["nodes"][0]["id"])
+        assert run("down", "--name", name).output == f"Cluster [{name}] is stopped.\n"
     assert ids[0] == ids[1]
 
 
@@ -192,6 +196,8 @@ def test_logs_are_followed_until_interrupted(started: dict[str, Any]) -> None:
         (["kill", "x", "--name", "STARTED"], 1, "No node is named [x]: there are opensearch-node1"),
         (["up", "-n", "0"], 2, "A cluster has 1 to 1000 nodes, not 0."),
         (["up", "-n", "x"], 2, "Invalid value for '-n'"),
+        (["up", "--any-port", "--http-port", "1"], 2, "Either --any-port, or --http-port"),
+        (["up", "--any-port", "--port-offset", "1000"], 2, "Either --any-port, or --http-port"),
         (["up", "--config", "missing.yml"], 2, "Cannot read missing.yml: No such file or directory."),
         (["cancel", "--name", "STARTED"], 2, "Say which tasks"),
         (["work", "no_such_plan", "--name", "STARTED"], 2, "no plan of that name"),

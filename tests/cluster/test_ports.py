@@ -9,8 +9,9 @@ import socket
 
 import pytest
 
+from taskfan.cluster.config import NODES_BETWEEN_PORTS, Options, cluster_config
 from taskfan.cluster.errors import ClusterError
-from taskfan.cluster.ports import bind, cannot_bind, holder_of
+from taskfan.cluster.ports import FIRST_PORT, LAST_PORT, OFFSET_STEP, bind, cannot_bind, free_offset, holder_of
 
 
 def test_a_taken_port_is_named_with_the_process_that_has_it() -> None:
@@ -22,6 +23,19 @@ def test_a_taken_port_is_named_with_the_process_that_has_it() -> None:
         says = f"Port {port} is taken by process {os.getpid()} ({holder[1]}): stop that, or choose other ports"
         with pytest.raises(ClusterError, match=re.escape(says)):
             bind("127.0.0.1", port)
+
+
+def test_the_offset_that_is_advised_is_free_for_a_whole_cluster() -> None:
+    config = cluster_config(Options(nodes=NODES_BETWEEN_PORTS))
+    ports = [config.control_port, *(port for node in config.nodes for port in (node.http_port, node.transport_port))]
+    assert (min(ports), max(ports)) == (FIRST_PORT, LAST_PORT)
+    assert LAST_PORT - FIRST_PORT < OFFSET_STEP
+
+    advised = free_offset("127.0.0.1")
+    assert advised is not None
+    # The transport port of its first node.
+    with bind("127.0.0.1", 9300 + advised):
+        assert free_offset("127.0.0.1") not in (advised, None)
 
 
 def test_a_port_is_free_again_when_its_socket_is_closed() -> None:

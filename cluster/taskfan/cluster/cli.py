@@ -73,13 +73,13 @@ cli.add_command(heal)
 @click.option("--foreground", is_flag=True, help="Stay, and stop the cluster with Ctrl-C.")
 @click.option("--config", type=click.Path(), help="YAML file: settings under `cluster`, a list of nodes under `nodes`.")
 @JSON
-def up(name: str, foreground: bool, as_json: bool, **options: Any) -> None:
+def up(foreground: bool, as_json: bool, **options: Any) -> None:
     """Start a cluster and wait until it is ready.
 
     \b
     Example:
       taskfan up -n 5
-      taskfan up -n 3 --coordinating-only 1 --name second --port-offset 100
+      taskfan up -n 3 --coordinating-only 1 --name second --port-offset 1000
       taskfan up --config cluster.yml
 
     \b
@@ -94,9 +94,12 @@ def up(name: str, foreground: bool, as_json: bool, **options: Any) -> None:
     """
     began_s = time.monotonic()
     from taskfan.cluster.cluster import Cluster
-    from taskfan.cluster.state_directory import state_root
 
-    cluster = Cluster(name=_given("name"), directory=state_root() / name, **options)
+    if options["any_port"] and (_given("http_port") or _given("transport_port") or options["port_offset"]):
+        raise click.UsageError("Either --any-port, or --http-port, --transport-port and --port-offset.")
+    # Unless it is said, a config file may name it; by that name it is then found.
+    options["name"] = _given("name")
+    cluster = Cluster.kept(**options)
     with cluster.start():
         # A reader that has seen enough, such as `head`, takes nothing back.
         with contextlib.suppress(BrokenPipeError):

@@ -97,6 +97,21 @@ class Cluster:
         self._launched: Launched | None = None
         self._reset()
 
+    @classmethod
+    def kept(cls, **options: Any) -> Self:
+        """One whose directory has its name, whoever gave it, so that `attach` and `taskfan --name` find it.
+
+        Args:
+            options: those of `Cluster`, but for `directory`.
+
+        Raises:
+            ConfigError: as `Cluster` does.
+        """
+        self = cls(**options)
+        assert self._config is not None
+        self._directory = str(StateDirectory.named(self._config.name).path)
+        return self
+
     def _reset(self) -> None:
         self._control: Control | None = None
         self._last: ClusterStatus | None = None

@@ -12,6 +12,11 @@ import subprocess
 from taskfan.cluster.errors import ClusterError
 
 _LISTENING = "0A"
+# By itself a cluster takes ports from the first on, of up to a hundred nodes none beyond the last.
+FIRST_PORT, LAST_PORT = 9199, 9399
+# Two clusters whose offsets differ by this do not meet, unless one has more than a hundred nodes.
+OFFSET_STEP = 1000
+MOST_OFFSETS = 20
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -43,10 +48,27 @@ def cannot_bind(host: str, port: int, error: OSError) -> ClusterError:
         return ClusterError(f"Port {port} is for the administrator only: choose one from 1024 on.")
     if error.errno != errno.EADDRINUSE:
         return ClusterError(f"Cannot listen on {host}:{port}: {error.strerror}.")
-    return ClusterError(
-        f"Port {port} is taken{_by(holder_of(port))}: stop that, or choose other ports with --port-offset 100 "
-        "or --any-port."
-    )
+    offset = free_offset(host)
+    remedy = "--any-port" if offset is None else f"--port-offset {offset} or --any-port"
+    return ClusterError(f"Port {port} is taken{_by(holder_of(port))}: stop that, or choose other ports with {remedy}.")
+
+
+def free_offset(host: str) -> int | None:
+    """The first offset with which no port of a cluster of up to a hundred nodes is taken now; None when none is."""
+    for offset in range(OFFSET_STEP, OFFSET_STEP * (MOST_OFFSETS + 1), OFFSET_STEP):
+        if all(_is_free(host, port + offset) for port in range(FIRST_PORT, LAST_PORT + 1)):
+            return offset
+    return None
+
+
+def _is_free(host: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((host, port))
+        except OSError:
+            return False
+    return True
 
 
 def _by(holder: tuple[int, str] | None) -> str:
