@@ -19,10 +19,9 @@ from taskfan.node.journal import StateApplied
 
 # A healed cluster needs a few seconds at most: scrolls end by themselves, and so does work that ignores its cancel.
 DEADLINE_S = 30.0
-# Before members are compared with what they were: what is made once has been made.
-WARM_ROUNDS, LEAST_ROUNDS = 2, 6
-# What a member may hold more after many rounds than after the first few.
-MOST_GROWTH_BYTES = 6 << 20
+# A process takes some rounds until all is in memory that is made once, and some more tell whether it grows.
+WARM_ROUNDS, LEAST_ROUNDS = 10, 12
+MOST_GROWTH_BYTES, MOST_BYTES = 4 << 20, 40 << 20
 MOST_DESCRIPTORS_MORE = 3
 
 

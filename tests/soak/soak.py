@@ -148,8 +148,10 @@ class _Soak:
         self._demand(demands.processes_left(footprints[-1], NODES))
         self._demand(until_nothing(lambda: demands.too_many_descriptors(self._pids(), self._descriptors)))
         self._demand(demands.errors_logged(cluster, self._logs_read))
-        pids = self._pids().values()
-        self._memory = {pid: [*self._memory.get(pid, []), demands.private_bytes(pid)] for pid in pids}
+        pids = self._pids()
+        self._memory = {pid: [*self._memory.get(pid, []), demands.private_bytes(pid)] for pid in pids.values()}
+        sizes = {name: self._memory[pid][-1] for name, pid in pids.items()}
+        self._demand([f"{name} holds {size} bytes" for name, size in sizes.items() if size > demands.MOST_BYTES])
         return lost_unbans
 
     def _lift_lost_bans(self) -> int:
