@@ -37,7 +37,7 @@ def test_the_demo_shows_work_on_all_nodes_and_its_cancel_and_then_nothing_is_lef
     )
     assert story.returncode == 0, story.stderr
     told = story.stdout
-    assert told.count("$ curl ") == 5
+    assert told.count("$ curl ") == 14
     rows = re.findall(r"^(indices:\S+) +(\S+:\d+) +(\S+) +(opensearch-node\d)$", told, re.M)
     root = rows[0][1]
     assert [(action, parent) for action, _, parent, _ in rows] == [
@@ -46,5 +46,12 @@ def test_the_demo_shows_work_on_all_nodes_and_its_cancel_and_then_nothing_is_lef
     ]
     assert {node for _, _, _, node in rows} == {"opensearch-node1", "opensearch-node2", "opensearch-node3"}
     assert '"cancelled" : true' in told
-    assert told.endswith('{"nodes":{}}\n')
+    assert '{"nodes":{}}\n' in told
+    # Of the reindex: two slices under their leader, hurried while they ran, and as many copied as the result says.
+    assert [int(number) for number in re.findall(r'"slice_id" : (\d)', told)] == [0, 1]
+    assert told.count('"requests_per_second" : 400.0') == 2
+    created = re.findall(r'"created" : (\d+)', told)
+    assert '"canceled" : "by user request"' in told
+    assert 0 < int(created[-1]) < 3000
+    assert f'{{"count":{created[-1]}}}' in told
     assert members_of(mark) == []
