@@ -45,7 +45,7 @@ async def fan_out(
     local_id, elsewhere = context.node.local.id, elsewhere or request
     # The others first, so that they work while this node does its own part.
     asked = {
-        node.id: context.clock.spawn(_ask(context, node, action, elsewhere, timeout_s), f"{action} to {node.name}")
+        node.id: context.clock.begin(_ask(context, node, action, elsewhere, timeout_s), f"{action} to {node.name}")
         for node in nodes
         if node.id != local_id
     }

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, cast
+
+Answer = TypeVar("Answer")
 
 
 class TimerHandle(Protocol):
@@ -36,6 +38,12 @@ class Clock(Protocol):
     def spawn(self, coroutine: Coroutine[Any, Any, object], name: str) -> asyncio.Task[object]:
         """Run it on its own. The clock keeps it alive and logs what it raises; `close` cancels it."""
 
+    def begin(self, coroutine: Coroutine[Any, Any, Answer], name: str) -> asyncio.Future[Answer]:
+        """The same, but its first step is taken now: what never waits is done when this returns, and needed no task.
+
+        Until it first waits it is in no task; a `timeout` there waits until it is in one.
+        """
+
     async def close(self) -> None:
         """Cancel what was spawned and still runs, and wait for it to end."""
 
@@ -58,7 +66,7 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
     def timeout(self, seconds: float | None) -> AbstractAsyncContextManager[object]:
-        return asyncio.timeout(seconds)
+        return _TimeoutInTask(seconds)
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> TimerHandle:
         return asyncio.get_running_loop().call_later(seconds, callback)
@@ -69,9 +77,31 @@ class SystemClock:
         task.add_done_callback(self._ended)
         return task
 
+    def begin(self, coroutine: Coroutine[Any, Any, Answer], name: str) -> asyncio.Future[Answer]:
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Answer] = loop.create_future()
+        try:
+            waits_for = _first_step(coroutine, loop)
+        except StopIteration as end:
+            done.set_result(end.value)
+        except asyncio.CancelledError:
+            done.cancel()
+        except Exception as error:
+            done.set_exception(error)
+            # It is reported here; who wants to know sees it as well.
+            done.exception()
+            self._report(name, error)
+        else:
+            return cast("asyncio.Future[Answer]", self.spawn(_Rest(coroutine, waits_for), name))
+        return done
+
     def _ended(self, task: asyncio.Task[object]) -> None:
         name = self._spawned.pop(task)
-        if not task.cancelled() and (error := task.exception()) is not None and self._on_error is not None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._report(name, error)
+
+    def _report(self, name: str, error: BaseException) -> None:
+        if self._on_error is not None:
             self._on_error(name, error)
 
     async def close(self) -> None:
@@ -80,6 +110,60 @@ class SystemClock:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class _TimeoutInTask:
+    """`asyncio.timeout`, also in the first step of what was begun: that goes on in a task then."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._timeout = asyncio.timeout(seconds)
+
+    async def __aenter__(self) -> asyncio.Timeout:
+        if asyncio.current_task() is None:
+            await asyncio.sleep(0)
+        return await self._timeout.__aenter__()
+
+    async def __aexit__(self, *exc_info: Any) -> None:
+        await self._timeout.__aexit__(*exc_info)
+
+
+def _first_step(coroutine: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> Any:
+    """Run it until it first waits, in no task. Gives what it waits for; raises StopIteration when it has ended."""
+    current = asyncio.current_task(loop)
+    if current is None:
+        return coroutine.send(None)
+    # It must not take itself for the task that begins it: that one's limits and cancels are not its own.
+    asyncio.tasks._leave_task(loop, current)
+    try:
+        return coroutine.send(None)
+    finally:
+        asyncio.tasks._enter_task(loop, current)
+
+
+class _Rest(Coroutine[Any, Any, Any]):
+    """A coroutine after its first step, for the task that runs what follows: it first waits for what that step did."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], waits_for: object) -> None:
+        self._coroutine, self._waits_for = coroutine, waits_for
+
+    def send(self, _value: object, /) -> Any:
+        self._leave_the_way()
+        waits_for, self._waits_for = self._waits_for, None
+        return waits_for
+
+    def throw(self, *error: Any) -> Any:
+        self._leave_the_way()
+        return self._coroutine.throw(*error)
+
+    def _leave_the_way(self) -> None:
+        # From the next time on the coroutine is stepped without a detour.
+        setattr(self, "send", self._coroutine.send)  # noqa: B010
+
+    def close(self) -> None:
+        self._coroutine.close()
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        raise NotImplementedError("a task steps it")
 
 
 class VirtualClock(SystemClock):

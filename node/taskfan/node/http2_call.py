@@ -41,7 +41,7 @@ class Call:
     """A `FrameStream` in whole messages: read and write it, or `attach` who is given each message at once.
 
     `on_last` is called when the other side has sent its last message, `on_end` when the call is over and not from
-    here; `on_room` whenever all that was sent has been written: it may send more.
+    here; `on_room` after `flush_soon`, and when what was sent has been written while its stream `wants_room`.
     """
 
     def __init__(self, carrier: Carrier, stream: Stream, path: str) -> None:
@@ -86,6 +86,7 @@ class Call:
         self._carrier.send(self, frame)
         self._carrier.flush_soon(self)
         while self.stream.waiting_bytes > WAITING_BYTES:
+            self.stream.wants_room = True
             self._writer = asyncio.get_running_loop().create_future()
             await self._writer
             self._must_go_on()

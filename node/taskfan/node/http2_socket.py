@@ -20,6 +20,7 @@ _log = logging.getLogger(__name__)
 
 # Above it the socket takes no more for now: what waits beyond can still be overtaken.
 _MOST_UNSENT_BYTES = 1 << 20
+_COPIED_BYTES = 64 << 10
 # What was written before a close has this long to be read by the other side.
 _LINGER_S = 1.0
 # A connection without calls is closed by the side that was called.
@@ -190,7 +191,8 @@ class Http2Socket(asyncio.Protocol):
 
     def _tick(self) -> None:
         self._has_tick = False
-        self._flush()
+        if self._due:
+            self._flush()
 
     def _flush(self) -> None:
         """Write what there is, until there is no more or the socket takes none."""
@@ -204,8 +206,13 @@ class Http2Socket(asyncio.Protocol):
         while output := connection.take_output():
             if len(output) == 1:
                 self._transport.write(output[0])
+            elif sum(map(len, output)) < _COPIED_BYTES:
+                # Cheaper than to hand over many buffers.
+                self._transport.write(b"".join(output))
             else:
                 self._transport.writelines(output)
+            if not connection.drained:
+                break
             drained, connection.drained = connection.drained, []
             for stream in drained:
                 if (writing := self._calls.get(stream)) is not None:

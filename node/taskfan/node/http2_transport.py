@@ -113,20 +113,14 @@ class Http2Transport(LinkTransport):
         """Carry frames both ways until the link closes or the stream ends; without tasks that read and write."""
         call = stream.call if isinstance(stream, _OpenedStream) else stream
         assert isinstance(call, Call)
-        call.on_last = lambda: link.close("ended by the other side")
-        call.on_end = lambda: link.close(f"broken: {call.why}" if call.why else "ended by the other side")
-        call.on_room = lambda: _fill(call, link)
-        link.frame_put = lambda: call.flush_soon(at_once=link.queue.waiting_bytes < _AT_ONCE_BYTES)
+        pump = _Pump(call, link)
         link.watch()
         try:
-            call.attach(link.receive)
-            if call.has_last or call.is_over:
-                call.on_end()
-            link.frame_put()
+            pump.start()
             await link.ended
         finally:
             link.close("its carrier was stopped")
-            _let_go(call, link)
+            pump.stop()
 
     # ------------------------------------------------------------------ calls that come in
 
@@ -176,16 +170,53 @@ async def _messages(call: Call) -> AsyncGenerator[bytes, None]:
         yield message
 
 
-def _fill(call: Call, link: LinkEnd) -> None:
-    """Hand over the frames that go next, as many as are worth a write."""
-    while call.stream.waiting_bytes < WAITING_BYTES and (frame := link.queue.take()) is not None:
-        call.send(frame)
+class _Pump:
+    """Moves frames between a link and its call, without a task that would wait for either."""
+
+    def __init__(self, call: Call, link: LinkEnd) -> None:
+        self._call, self._link, self._queue = call, link, link.queue
+
+    def start(self) -> None:
+        """Move what is there already, and from now on what comes."""
+        call, link = self._call, self._link
+        call.on_last, call.on_end, call.on_room, link.frame_put = self._end, self._end, self._fill, self._put
+        call.attach(link.receive)
+        if call.has_last or call.is_over:
+            self._end()
+        self._put()
+
+    def stop(self) -> None:
+        """Move nothing more: the two know each other no longer, and are freed at once."""
+        self._call.attach(_drop)
+        self._call.on_last = self._call.on_end = self._call.on_room = self._link.frame_put = _nothing
+
+    def _put(self) -> None:
+        """The link has something to send."""
+        self._call.flush_soon(at_once=self._queue.waiting_bytes < _AT_ONCE_BYTES)
+
+    def _fill(self) -> None:
+        """Hand over the frames that go next: as many as are worth a write, for what waits may be overtaken."""
+        call, queue = self._call, self._queue
+        stream = call.stream
+        while queue.waiting_bytes:
+            if stream.waiting_bytes >= WAITING_BYTES:
+                stream.wants_room = True
+                return
+            frame = queue.take()
+            assert frame is not None
+            call.send(frame)
+
+    def _end(self) -> None:
+        why = self._call.why
+        self._link.close(f"broken: {why}" if why else "ended by the other side")
 
 
-def _let_go(call: Call, link: LinkEnd) -> None:
-    """The two know each other no more: both are freed at once."""
-    call.attach(lambda _: None)
-    call.on_last = call.on_end = call.on_room = link.frame_put = lambda: None
+def _drop(_message: bytes) -> None:
+    """Nobody wants to read it."""
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 class _OpenedStream:

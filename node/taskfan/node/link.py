@@ -327,7 +327,7 @@ class ReceivingEnd(LinkEnd):
             self._put_small(self._failure_frame(request_id, request, full))
             return
         self._running += 1
-        self.context.clock.spawn(self._run(request_id, request), f"answer [{request.action}] {self}")
+        self.context.clock.begin(self._run(request_id, request), request.action)
 
     async def _run(self, request_id: int, request: Request) -> None:
         try:

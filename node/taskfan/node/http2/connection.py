@@ -35,7 +35,7 @@ class Connection:
         self.send_window, self.receive_window = wire.DEFAULT_WINDOW, wire.CONNECTION_WINDOW
         self.peer_window, self.peer_max_frame = wire.DEFAULT_WINDOW, wire.DEFAULT_MAX_FRAME
         self.peer_max_streams = wire.LARGEST_STREAM
-        # Streams all of whose messages were written, since this was last emptied: room for more.
+        # Streams whose owners want room, and all of whose messages have gone since this was last emptied.
         self.drained: list[Stream] = []
         self.last_number_in, self._next_number = 0, 1
         self._events: list[Event] = []
@@ -242,10 +242,28 @@ class Connection:
 
     def send(self, stream: Stream, message: bytes) -> None:
         """Let a message go with the next output. Dropped on a stream that has ended here."""
-        if not stream.is_ended_here:
-            if not stream.sent_headers:
-                stream.sent_headers = True
-                self.control(wire.frame(wire.HEADERS, wire.END_HEADERS, stream.number, headers.RESPONSE))
+        if stream.is_ended_here:
+            return
+        if not stream.sent_headers:
+            stream.sent_headers = True
+            self.control(wire.frame(wire.HEADERS, wire.END_HEADERS, stream.number, headers.RESPONSE))
+        size = len(message)
+        room = size + wire.PREFIX_BYTES
+        # The short way: a small message, and nothing before it, is one frame, which the other side reads quickly too.
+        if (
+            room <= self.peer_max_frame
+            and room <= stream.send_window
+            and room <= self.send_window
+            and room < JOINED_BYTES
+            and not stream.waiting_bytes
+            and not self.is_blocked
+        ):
+            stream.send_window -= room
+            self.send_window -= room
+            self._output.append(
+                wire.HEAD_AND_PREFIX.pack(room >> 8, room & 0xFF, wire.DATA, 0, stream.number, 0, size) + message
+            )
+        else:
             stream.put(message)
             self._sending[stream] = None
 
@@ -344,7 +362,8 @@ class Connection:
             stream.tail = b""
             if self.is_server:
                 self._forget(stream)
-        else:
+        elif stream.wants_room:
+            stream.wants_room = False
             self.drained.append(stream)
         return True
 

@@ -35,6 +35,7 @@ class Stream:
         "tail",
         "takes_messages",
         "waiting_bytes",
+        "wants_room",
     )
 
     def __init__(self, number: int, send_window: int) -> None:
@@ -48,6 +49,8 @@ class Stream:
         # Bytes of messages that were handed out and are still to be read: they are not credited.
         self.held_bytes = 0
         self.waiting_bytes = 0
+        # Whether its owner waits to be told that all was written.
+        self.wants_room = False
         # What goes last, after all that waits: it needs no room in a window.
         self.tail = b""
         self._pieces: deque[bytes | memoryview] = deque()
