@@ -22,6 +22,7 @@ from tests.soak.strikes import Striker, bring_back
 NODES, ROUND_S = 7, 6.0
 # A node that stands still is out after a second and a half.
 TIME_SCALE = 0.05
+WHOLE_TIMEOUT_S = 45.0
 JOURNAL_LINES = 60
 CONFIG = {"nodes": [{"node.attr.zone": "abc"[number % 3]} for number in range(NODES)]}
 # Checks and states go on all the time, and tell little of what went wrong.
@@ -70,7 +71,7 @@ class _Soak:
     def __init__(self, cluster: Cluster, seed: int, say: Callable[[str], None]) -> None:
         self._cluster, self._seed, self._say = cluster, seed, say
         self._own_ids = [node.id for node in cluster.nodes]
-        wait_until_whole(cluster)
+        wait_until_whole(cluster, WHOLE_TIMEOUT_S)
         self._descriptors = {name: demands.descriptors(pid) for name, pid in self._pids().items()}
         self._memory: dict[int, list[int]] = {}
         self._logs_read: dict[str, int] = {}
@@ -81,12 +82,14 @@ class _Soak:
         striker, clients = self._storm(number)
         began_s = time.monotonic()
         self._heal(striker)
+        healed_s = time.monotonic() - began_s
         lost_unbans = self._demand_nothing_left()
         grown = sum(series[-1] for series in self._memory.values() if series) >> 20
         done = ", ".join(f"{count} {what}" for what, count in sorted(clients.done.items()))
         self._say(
             f"round {number}: {len(striker.did)} strikes, requests: {done}; "
-            f"whole and empty after {time.monotonic() - began_s:.1f} s, {lost_unbans} lost unbans, {grown} MiB"
+            f"whole after {healed_s:.1f} s, empty after {time.monotonic() - began_s:.1f} s, "
+            f"{lost_unbans} lost unbans, {grown} MiB"
         )
 
     # ------------------------------------------------------------------ faults and work
@@ -119,7 +122,7 @@ class _Soak:
                 node.remove()
             elif node.state != "running":
                 bring_back(node)
-        wait_until_whole(cluster)
+        wait_until_whole(cluster, WHOLE_TIMEOUT_S)
         self._close_all_links()
         for actions in (f"{WORK_PREFIX}*", BY_SCROLL):
             cluster.cancel_tasks(actions=actions)
@@ -133,7 +136,7 @@ class _Soak:
         cut = {"kind": "cut", "from": "*", "to": "*"}
         [report] = self._cluster.ask_faults(FaultCommand("add", rules=[cut]))
         self._cluster.ask_faults(FaultCommand("remove", fault=report.fault.id))
-        wait_until_whole(self._cluster)
+        wait_until_whole(self._cluster, WHOLE_TIMEOUT_S)
 
     # ------------------------------------------------------------------ what is demanded
 
@@ -141,7 +144,7 @@ class _Soak:
         cluster = self._cluster
         self._demand(until_nothing(lambda: demands.held_by_all(cluster)))
         lost_unbans = self._lift_lost_bans()
-        wait_until_whole(cluster)
+        wait_until_whole(cluster, WHOLE_TIMEOUT_S)
         ask(cluster.url, "GET", "/_cluster/health", {"wait_for_nodes": NODES, "timeout": "10s"})
         self._demand([f"fault {report.fault.id} is set" for report in cluster.faults.all()])
         self._demand([f"{node.name} is {node.state}" for node in cluster.nodes if node.state != "running"])
