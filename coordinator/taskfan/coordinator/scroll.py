@@ -99,7 +99,8 @@ async def _merged(
     check_failures("query", totals)
     there = [found.answer for found in answers if found.answer is not None]
     source = decode_source(there[0].source) if there else SearchSource()
-    merged = merge([None if found.answer is None else query_result(found.answer) for found in answers], source)
+    results = [None if found.answer is None else query_result(found.answer) for found in answers]
+    merged = merge(results, source, scroll=True)
     late: list[ShardAnswer] = []
     if len(answers) == 1:
         fetched = [decode_fetched(answer.fetched) for answer in there]

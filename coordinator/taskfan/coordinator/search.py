@@ -116,10 +116,9 @@ class _Search:
         except TaskfanError:
             release(self._context, [found for found in answers if found.answer is not None])
             raise
-        merged = merge(
-            [None if found.answer is None else query_result(found.answer) for found in answers], self._source
-        )
+        results = [None if found.answer is None else query_result(found.answer) for found in answers]
         scroll_id = self._scroll_id(answers)
+        merged = merge(results, self._source, scroll=scroll_id is not None)
         late_failures: list[ShardAnswer] = []
         if self._is_single:
             fetched = [decode_fetched(found.answer.fetched) for found in answers]

@@ -48,7 +48,7 @@ def search(body: dict[str, Any], shards: int = 1, *, scroll: bool = False, **mor
     views = [documents(part) for part in parts]
     where = [target(SOURCES, number, shards) for number in range(shards)]
     results = [query_shard(view, source, at, scroll=scroll) for view, at in zip(views, where, strict=True)]
-    merged = merge([result.top(source.first + source.count) for result in results], source)
+    merged = merge([result.top(source.first + source.count) for result in results], source, scroll=scroll)
     fetched = [fetch("s1", view, merged.wanted_of(number), source) for number, view in enumerate(views)]
     answer = SearchAnswer(3, ShardTotals(shards, shards), merged, tuple(in_order(merged, fetched)))
     found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(answer.to_object(source, **more)))
@@ -120,6 +120,11 @@ def test_hits_are_sorted_and_show_what_by(sort: Any, expected: list[tuple[str, l
 )
 def test_hits_are_counted_as_far_as_was_asked(body: dict[str, Any], total: dict[str, Any] | None) -> None:
     assert search(body, shards=3)["hits"].get("total") == total
+
+
+def test_a_scroll_counts_all_hits_whatever_was_asked() -> None:
+    found = search({"size": 1, "track_total_hits": 2}, shards=3, scroll=True)
+    assert found["hits"]["total"] == {"value": 5, "relation": "eq"}
 
 
 def test_a_total_can_be_a_bare_number() -> None:

@@ -40,11 +40,14 @@ class Merged:
         return [merged.hit for merged in self.hits if merged.shard == shard]
 
 
-def merge(results: Sequence[QueryResult | None], source: SearchSource) -> Merged:
+def merge(results: Sequence[QueryResult | None], source: SearchSource, *, scroll: bool = False) -> Merged:
     """The best hits of all shards, in order; equals stand in the order of the shards.
 
     Args:
         results: one for each shard that was asked; None for one that failed.
+        scroll: whether the search goes on: then all hits count, whatever the source says.
+
+    Source: OpenSearch `SearchPhaseController.sortDocs`, `SearchRequest.resolveTrackTotalHitsUpTo`.
     """
     first, last = source.first, source.first + source.count
     ordered = heapq.merge(
@@ -54,7 +57,8 @@ def merge(results: Sequence[QueryResult | None], source: SearchSource) -> Merged
     scores = [result.max_score for result in results if result is not None and result.max_score is not None]
     # Without any shard there is a score of zero; without hits to show there is none.
     best = (max(scores, default=None) if source.count else None) if any(results) else 0.0
-    return Merged(tuple(hits), *_counted(results, source), None if source.sorts else best)
+    total, relation = _counted(results, True if scroll else source.counted_up_to)
+    return Merged(tuple(hits), total, relation, None if source.sorts else best)
 
 
 def _keyed(
@@ -65,9 +69,8 @@ def _keyed(
         yield key, shard, rank, MergedHit(shard, hit)
 
 
-def _counted(results: Sequence[QueryResult | None], source: SearchSource) -> tuple[int | None, str]:
+def _counted(results: Sequence[QueryResult | None], upto: int | bool) -> tuple[int | None, str]:
     total = sum(result.total for result in results if result is not None)
-    upto = source.counted_up_to
     if upto is False or upto == -1:
         return None, "eq"
     if upto is not True and total > upto:
