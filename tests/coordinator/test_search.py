@@ -173,6 +173,30 @@ def test_a_search_is_cancelled_after_its_interval() -> None:
     play(story)
 
 
+def test_a_setting_of_the_cluster_limits_searches_that_do_not_say_otherwise() -> None:
+    async def story(cluster: IndexCluster) -> None:
+        await fill(cluster, "i", 3, number_of_shards=2, number_of_replicas=0)
+        settings = {"persistent": {"search.cancel_after_time_interval": "700ms"}}
+        answer = await ask(cluster, "PUT", "/_cluster/settings", settings, on="b")
+        nested = {"search": {"cancel_after_time_interval": "700ms"}}
+        assert answer.json == {"acknowledged": True, "persistent": nested, "transient": {}}
+        assert (await ask(cluster, "GET", "/_cluster/settings", on="c")).json["persistent"] == nested
+        answer = await ask(cluster, "GET", "/i/_search", SLOW, on="c")
+        reason = "cancelled task with reason: Cancellation timeout of 700ms is expired"
+        assert answer.json["error"]["caused_by"]["reason"] == reason
+        assert (await ask(cluster, "GET", "/i/_search?cancel_after_time_interval=-1", SLOW)).status == 200
+        # Of several searches each has its own limit; the one that is switched off goes on.
+        lines = b'{}\n{"taskfan":{"cost_per_shard_ms":3000}}\n{"cancel_after_time_interval":"-1"}\n'
+        answer = await ask(cluster, "POST", "/i/_msearch", lines + b'{"taskfan":{"cost_per_shard_ms":3000}}\n')
+        assert [item["status"] for item in answer.json["responses"]] == [500, 200]
+        await ask(cluster, "PUT", "/_cluster/settings", {"persistent": {"search.*": None}})
+        assert (await ask(cluster, "GET", "/i/_search", SLOW)).status == 200
+        answer = await ask(cluster, "PUT", "/_cluster/settings", {"transient": {"nosuch.thing": 1}})
+        assert answer.json["error"]["reason"] == "transient setting [nosuch.thing], not recognized"
+
+    play(story)
+
+
 def test_another_copy_answers_for_one_that_fails() -> None:
     async def story(cluster: IndexCluster) -> None:
         await fill(cluster, "i", 5, number_of_shards=1, number_of_replicas=1)

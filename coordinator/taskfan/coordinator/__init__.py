@@ -7,6 +7,7 @@ from taskfan.coordinator.bulk import BULK_ACTIONS
 from taskfan.coordinator.by_scroll import BY_SCROLL_ACTIONS
 from taskfan.coordinator.cancel_tasks import CANCEL_TASKS
 from taskfan.coordinator.cluster_health import CLUSTER_HEALTH
+from taskfan.coordinator.cluster_settings import UPDATE_CLUSTER_SETTINGS
 from taskfan.coordinator.cluster_state_action import CLUSTER_STATE, MAIN
 from taskfan.coordinator.get_document import GET_ACTIONS
 from taskfan.coordinator.get_task import GET_TASK
@@ -24,5 +25,5 @@ ACTIONS = (
     *(*INDEX_ADMIN_ACTIONS, *BULK_ACTIONS, UPDATE, *GET_ACTIONS, *BROADCAST_ACTIONS, INDEX_STATS),
     *(LIST_TASKS, GET_TASK, CANCEL_TASKS, CLUSTER_HEALTH, CLUSTER_STATE, MAIN, NODES_INFO, NODES_STATS),
     *(SEARCH, SCROLL, CLEAR_SCROLL, MULTI_SEARCH),
-    *(*BY_SCROLL_ACTIONS, RETHROTTLE),
+    *(*BY_SCROLL_ACTIONS, RETHROTTLE, UPDATE_CLUSTER_SETTINGS),
 )

@@ -18,6 +18,7 @@ from taskfan.coordinator.search_shards import (
 )
 from taskfan.node.action import Action, ActionContext
 from taskfan.node.actions.search import FETCH, FETCH_SCROLL, FREE, QUERY, SEARCH_ACTION, reader_text
+from taskfan.node.cluster_settings import CANCEL_AFTER
 from taskfan.node.cluster_state import DiscoveryNode
 from taskfan.node.errors import TaskfanError
 from taskfan.node.index.errors import ShardId
@@ -82,6 +83,8 @@ def cancelled_after(context: ActionContext, interval_ms: int | None) -> Iterator
 
     Source: OpenSearch `TimeoutTaskCancellationUtility`.
     """
+    if interval_ms is None:
+        interval_ms = context.node.cluster_state.settings.time_ms(CANCEL_AFTER)
     if interval_ms is None or interval_ms <= 0:
         yield
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from taskfan.node.cluster_settings import ClusterSettings
 from taskfan.node.index.metadata import Indices
 
 # The roles a node has unless it is told others. Source: `DiscoveryNodeRole.BUILT_IN_ROLES` with its defaults.
@@ -57,6 +58,7 @@ class ClusterState:
     manager_id: str | None = None
     term: int = 1
     indices: Indices = field(default_factory=Indices)
+    settings: ClusterSettings = field(default_factory=ClusterSettings)
 
     def __iter__(self) -> Iterator[DiscoveryNode]:
         return iter(self.nodes)

@@ -242,3 +242,26 @@ class RethrottleRequest(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["filter", b"filter", "rendering", b"rendering", "requests_per_second", b"requests_per_second"]) -> None: ...
 
 Global___RethrottleRequest: typing_extensions.TypeAlias = RethrottleRequest
+
+@typing.final
+class ClusterSettingsRequest(google.protobuf.message.Message):
+    """cluster:admin/settings/update"""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CHANGE_FIELD_NUMBER: builtins.int
+    CLUSTER_MANAGER_TIMEOUT_MILLIS_FIELD_NUMBER: builtins.int
+    change: builtins.bytes
+    """JSON of taskfan.node.cluster_settings.SettingsChange."""
+    cluster_manager_timeout_millis: builtins.int
+    def __init__(
+        self,
+        *,
+        change: builtins.bytes = ...,
+        cluster_manager_timeout_millis: builtins.int | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_cluster_manager_timeout_millis", b"_cluster_manager_timeout_millis", "cluster_manager_timeout_millis", b"cluster_manager_timeout_millis"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_cluster_manager_timeout_millis", b"_cluster_manager_timeout_millis", "change", b"change", "cluster_manager_timeout_millis", b"cluster_manager_timeout_millis"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_cluster_manager_timeout_millis", b"_cluster_manager_timeout_millis"]) -> typing.Literal["cluster_manager_timeout_millis"] | None: ...
+
+Global___ClusterSettingsRequest: typing_extensions.TypeAlias = ClusterSettingsRequest

@@ -54,7 +54,6 @@ POST /_index_template/_simulate
 POST /_index_template/_simulate/{name}
 GET /_component_template
 GET,HEAD,PUT,POST,DELETE /_component_template/{name}
-GET,PUT /_cluster/settings
 GET /_cluster/stats
 GET /_cluster/stats/nodes/{nodeId}
 GET /_cluster/pending_tasks

@@ -12,6 +12,7 @@ from taskfan.coordinator.rest import by_scroll_handlers as by_scroll
 from taskfan.coordinator.rest import cat_handlers as cat
 from taskfan.coordinator.rest import cat_index_handlers as cats
 from taskfan.coordinator.rest import cluster_handlers as cluster
+from taskfan.coordinator.rest import cluster_settings_handlers as settings
 from taskfan.coordinator.rest import document_handlers as documents
 from taskfan.coordinator.rest import index_handlers as index
 from taskfan.coordinator.rest import search_handlers as searches
@@ -88,6 +89,8 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/_nodes/{nodeId}/info/{metrics}", cluster.nodes_info, cluster.NODES_PARAMETERS),
     Route("GET", "/_cluster/health", cluster.cluster_health, cluster.HEALTH_PARAMETERS),
     Route("GET", "/_cluster/health/{index}", cluster.cluster_health, cluster.HEALTH_PARAMETERS),
+    Route("GET", "/_cluster/settings", settings.get_settings, settings.GET_CLUSTER_SETTINGS_PARAMETERS),
+    *_for_methods("PUT", "/_cluster/settings", settings.put_settings, settings.PUT_CLUSTER_SETTINGS_PARAMETERS),
     Route("GET", "/_cluster/state", cluster.cluster_state, cluster.STATE_PARAMETERS),
     Route("GET", "/_cluster/state/{metric}", cluster.cluster_state, cluster.STATE_PARAMETERS),
     Route("GET", "/_cluster/state/{metric}/{indices}", cluster.cluster_state, cluster.STATE_PARAMETERS),
