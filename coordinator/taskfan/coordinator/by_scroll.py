@@ -8,6 +8,7 @@ Source: OpenSearch `TransportReindexAction`, `Reindexer`, `BulkByScrollParalleli
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
@@ -37,6 +38,8 @@ from taskfan.node.index.documents import OpType, WriteRequest
 from taskfan.node.index.index_names import resolve
 from taskfan.node.index.reindex_validation import check_number_of_slices, initial_validation
 from taskfan.node.task import TaskTraits
+
+log = logging.getLogger("taskfan.reindex")
 
 TOO_MANY_REQUESTS = 429
 
@@ -121,6 +124,10 @@ class _Work:
                 result = await context.execute(request.kind.value, part)
             except TaskfanError as error:
                 result = error
+            except Exception as bug:
+                # Who leads waits for every slice, and must hear of this one too.
+                log.exception("slice %d of [%s]", number, context.task.id)
+                result = TaskfanError(f"{type(bug).__name__}: {bug}")
             outcome = leader.on_slice(number, result)
             if outcome is not None:
                 wake(ended, outcome)
