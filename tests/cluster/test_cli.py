@@ -23,8 +23,8 @@ from tests.cluster.processes import processes_of, wait_until
 NAME = f"cli-{os.getpid()}"
 
 
-def run(*words: str) -> Result:
-    return CliRunner().invoke(cli, list(words), prog_name="taskfan")
+def run(*words: str, given: str | None = None) -> Result:
+    return CliRunner().invoke(cli, list(words), given, prog_name="taskfan")
 
 
 @contextmanager
@@ -143,6 +143,43 @@ def test_work_is_started_shown_as_a_tree_and_cancelled(started: dict[str, Any]) 
     assert listed["tasks"][task_id]["cancelled"] is True
 
 
+def test_a_node_that_stands_still_costs_no_other_nodes_tasks(started: dict[str, Any]) -> None:
+    named = ("--name", NAME)
+    assert run("pause", "opensearch-node2", *named).exit_code == 0
+    try:
+        listed = run("tasks", "--timeout", "300ms", *named)
+        cancelled = run("cancel", "--actions", "nothing*", "--timeout", "300ms", *named)
+    finally:
+        assert run("resume", "opensearch-node2", *named).exit_code == 0
+
+    silent, first = started["nodes"][1], started["nodes"][0]
+    assert listed.exit_code == 1
+    assert f"Failure of node {silent['id']}: receive_timeout_transport_exception" in listed.output
+    assert f"{first['id']}:" in listed.stdout
+    assert cancelled.exit_code == 1
+    assert "gave no answer to POST /_tasks/_cancel within 0.3 s. The cancel goes on" in cancelled.output
+
+
+def test_nothing_to_show_is_said(started: dict[str, Any]) -> None:
+    for words in (["tasks", "--nodes", "nobody"], ["cancel", "--actions", "nothing*"]):
+        result = run(*words, "--name", NAME)
+        assert (result.exit_code, result.stdout, result.stderr) == (0, "", "No task matches.\n")
+
+
+def test_a_plan_may_come_through_a_pipe_and_an_address_without_its_scheme(started: dict[str, Any]) -> None:
+    address = started["url"].removeprefix("http://")
+    result = run("work", "-", "--wait", "--url", address, given="action: test:piped")
+    assert result.exit_code == 0, result.output
+    wrong = run("work", "-", "--url", address, given="[")
+    assert (wrong.exit_code, "standard input is no YAML" in wrong.output) == (2, True)
+
+
+def test_a_transport_port_that_is_taken_for_one_of_http_is_named(started: dict[str, Any]) -> None:
+    result = run("tasks", "--url", f"http://{started['nodes'][0]['transport_address']}")
+    assert result.exit_code == 1
+    assert "does not speak HTTP/1: is that a transport port?" in result.output
+
+
 def test_a_script_can_use_what_up_started_and_leave_it_running(started: dict[str, Any]) -> None:
     with Cluster.attach(NAME) as cluster:
         assert [node.url for node in cluster.nodes] == [node["url"] for node in started["nodes"]]
@@ -201,6 +238,8 @@ def test_logs_are_followed_until_interrupted(started: dict[str, Any]) -> None:
         (["up", "--config", "missing.yml"], 2, "Cannot read missing.yml: No such file or directory."),
         (["cancel", "--name", "STARTED"], 2, "Say which tasks"),
         (["work", "no_such_plan", "--name", "STARTED"], 2, "no plan of that name"),
+        (["work", "/", "--name", "STARTED"], 2, "Cannot read /: Is a directory."),
+        (["tasks", "--timeout", "5"], 2, "Invalid value for --timeout: it is a time with its unit"),
         (["pause", "--name", "STARTED"], 2, "Missing argument"),
         (["nonsense"], 2, "No such command"),
     ],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os.path
+import sys
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -13,6 +15,8 @@ URL = click.option("--url", envvar="OPENSEARCH_URL", help="A node to ask, instea
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the answer itself.")
 ACTIONS = click.option("--actions", help="Action filter, such as '*search*'.")
 NODES = click.option("--nodes", help="Node filter, such as opensearch-node1 or data:true.")
+# Beyond the limit that the nodes were given.
+PATIENCE_S = 10.0
 PARENT = click.option("--parent", "parent_task_id", help="Only children of this task.")
 
 
@@ -23,7 +27,21 @@ def _url(name: str | None, url: str | None) -> str:
     from taskfan.cluster.cluster import Cluster
 
     with Cluster.attach(name or "taskfan") as cluster:
+        states = {node.state for node in cluster.status().nodes}
+        if states.isdisjoint({"running", "starting"}):
+            raise click.ClickException(
+                f"No node of cluster [{cluster.name}] runs: see `taskfan status`; `taskfan start` and `resume` help."
+            )
         return cluster.url
+
+
+def _seconds(timeout: str) -> float:
+    from taskfan.cluster.settings import time_s
+
+    try:
+        return time_s(timeout)
+    except ValueError as error:
+        raise click.BadParameter(f"it is {error}; not [{timeout}].", param_hint="--timeout") from None
 
 
 @click.command()
@@ -33,9 +51,10 @@ def _url(name: str | None, url: str | None) -> str:
 @NODES
 @PARENT
 @click.option("--detailed", is_flag=True, help="With descriptions.")
+@click.option("--timeout", default="5s", show_default=True, help="How long each node may take to answer.")
 @JSON
-def tasks(name: str | None, url: str | None, as_json: bool, **parameters: Any) -> None:
-    """List tasks as a tree. Exits 1 when a node did not answer.
+def tasks(name: str | None, url: str | None, timeout: str, as_json: bool, **parameters: Any) -> None:
+    """List tasks as a tree. When a node does not answer in time, shows the rest and exits 1.
 
     \b
     Example:
@@ -43,9 +62,10 @@ def tasks(name: str | None, url: str | None, as_json: bool, **parameters: Any) -
     """
     from taskfan.cluster.rest_client import ask
 
+    limit_s = _seconds(timeout) + PATIENCE_S
     where = _url(name, url)
-    parameters["detailed"] = parameters["detailed"] or None
-    answer = ask(where, "GET", "/_tasks", {**parameters, "group_by": "parents"})
+    parameters |= {"detailed": parameters["detailed"] or None, "timeout": timeout, "group_by": "parents"}
+    answer = ask(where, "GET", "/_tasks", parameters, timeout_s=limit_s)
     if as_json:
         click.echo(json.dumps(answer, indent=2))
     else:
@@ -53,12 +73,17 @@ def tasks(name: str | None, url: str | None, as_json: bool, **parameters: Any) -
 
         from taskfan.cluster.cli_output import task_tree
 
-        names = {node_id: node["name"] for node_id, node in ask(where, "GET", "/_nodes")["nodes"].items()}
+        # From the node's own cluster state, so that one that does not answer is not asked.
+        state = ask(where, "GET", "/_cluster/state/nodes", {"local": True}, timeout_s=limit_s)
+        names = {node_id: node["name"] for node_id, node in state["nodes"].items()}
         console = Console(highlight=False)
         if not console.is_terminal:
             # For `grep`: one task, one line.
             console.width = 1000
-        console.print(task_tree(answer.get("tasks", {}), names))
+        if answer.get("tasks"):
+            console.print(task_tree(answer["tasks"], names))
+        else:
+            click.echo("No task matches.", err=True)
     _report_failures(answer)
 
 
@@ -70,31 +95,52 @@ def tasks(name: str | None, url: str | None, as_json: bool, **parameters: Any) -
 @NODES
 @PARENT
 @click.option("--wait", is_flag=True, help="Wait until the tasks have ended.")
+@click.option("--timeout", help="How long to wait for the answer.  [default: 10s, with --wait 1h]")
 @JSON
 def cancel(
-    task_id: str | None, name: str | None, url: str | None, wait: bool, as_json: bool, **parameters: Any
+    task_id: str | None,
+    name: str | None,
+    url: str | None,
+    wait: bool,
+    timeout: str | None,
+    as_json: bool,
+    **parameters: Any,
 ) -> None:
     """Cancel TASK_ID, or the tasks that match, and print their ids. Exits 1 when one could not be cancelled.
+
+    OpenSearch sets a cancel no limit: one that meets a node that stands still goes on after --timeout.
 
     \b
     Example:
       taskfan cancel --actions '*search*'
       taskfan cancel oTUltX4IQMOUUVeiohTt8A:464
     """
-    from taskfan.cluster.rest_client import ask
+    from taskfan.cluster.rest_client import NoAnswerInTime, ask
 
     if task_id is None and not any(parameters.values()):
         raise click.UsageError("Say which tasks: TASK_ID, --actions, --nodes or --parent. --actions '*' means all.")
     path = "/_tasks/_cancel" if task_id is None else f"/_tasks/{task_id}/_cancel"
     parameters["wait_for_completion"] = wait or None
-    answer = ask(_url(name, url), "POST", path, parameters, timeout_s=3600 if wait else 60)
+    limit_s = _seconds(timeout or ("1h" if wait else "10s"))
+    try:
+        answer = ask(_url(name, url), "POST", path, parameters, timeout_s=limit_s)
+    except NoAnswerInTime as error:
+        raise click.ClickException(
+            f"{error} The cancel goes on: what can be reached is told, and `taskfan tasks` shows what is cancelled."
+        ) from None
     if as_json:
         click.echo(json.dumps(answer, indent=2))
     else:
-        for node_id, node in answer.get("nodes", {}).items():
-            for task in node["tasks"].values():
-                click.echo(f"{node_id}:{task['id']}")
+        _print_cancelled(answer)
     _report_failures(answer)
+
+
+def _print_cancelled(answer: dict[str, Any]) -> None:
+    ids = [f"{node_id}:{task['id']}" for node_id, node in answer["nodes"].items() for task in node["tasks"].values()]
+    for task_id in ids:
+        click.echo(task_id)
+    if not ids and not answer.get("node_failures") and not answer.get("task_failures"):
+        click.echo("No task matches.", err=True)
 
 
 def _report_failures(answer: dict[str, Any]) -> None:
@@ -118,26 +164,41 @@ def _report_failures(answer: dict[str, Any]) -> None:
 def work(plan: str, name: str | None, url: str | None, wait: bool, seed: int | None) -> None:
     """Start simulated work from a PLAN, and print the id of its task.
 
-    PLAN is a file in YAML or JSON, or the name of a plan that ships with taskfan: search_fan_out,
-    bulk_with_replicas, reindex or stubborn_children.
+    PLAN is a file in YAML or JSON, - for standard input, or the name of a plan that ships with taskfan:
+    search_fan_out, bulk_with_replicas, reindex or stubborn_children.
+
+    With --wait the work is cancelled when its client goes away, so by Ctrl-C as well.
 
     \b
     Examples:
       taskfan work search_fan_out
       taskfan work my_plan.yaml --wait
     """
-    from taskfan.cluster.config import read_config_file
     from taskfan.cluster.rest_client import ask
 
-    body = dict(read_config_file(_plan_path(plan)))
+    body = dict(_read_plan(plan))
     parameters = {"wait_for_completion": wait, "seed": seed}
-    answer = ask(_url(name, url), "POST", "/_taskfan/work", parameters, body, timeout_s=24 * 3600 if wait else 60)
+    try:
+        answer = ask(_url(name, url), "POST", "/_taskfan/work", parameters, body, timeout_s=24 * 3600 if wait else 60)
+    except KeyboardInterrupt:
+        if wait:
+            click.echo("The work is cancelled with its client; without --wait it is started and goes on.", err=True)
+        raise
     click.echo(json.dumps(answer, indent=2) if wait else answer["task"])
+
+
+def _read_plan(plan: str) -> Mapping[str, object]:
+    from taskfan.cluster.config import read_config, read_config_file
+
+    if plan == "-":
+        return read_config(sys.stdin.read(), "standard input")
+    return read_config_file(_plan_path(plan))
 
 
 def _plan_path(plan: str) -> str:
     """The file of a plan given by path, or by the name of an example."""
-    if os.path.isfile(plan):
+    # A pipe is as good as a file; of a directory the reading tells what it is.
+    if os.path.exists(plan):
         return plan
     from taskfan.coordinator.example_plans import example_names, example_path
 

@@ -294,14 +294,22 @@ def _address(host: str, port: int) -> str:
 
 def read_config_file(path: str) -> Mapping[str, object]:
     """Read a YAML file. Raises ConfigError, which says what is wrong with it and where."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return read_config(file.read(), path)
+    except OSError as error:
+        raise ConfigError(f"Cannot read {path}: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is no YAML: {error}.") from None
+
+
+def read_config(text: str, path: str) -> Mapping[str, object]:
+    """Read YAML that came from `path`. Raises ConfigError, which says what is wrong with it and where."""
     import yaml
 
     try:
-        with open(path, encoding="utf-8") as file:
-            config = yaml.safe_load(file)
-    except OSError as error:
-        raise ConfigError(f"Cannot read {path}: {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        config = yaml.safe_load(text)
+    except yaml.YAMLError as error:
         raise ConfigError(f"{path} is no YAML: {' '.join(str(error).split())}.") from None
     if config is None:
         return {}

@@ -21,6 +21,10 @@ class RequestFailed(ClusterError):
         self.type = type
 
 
+class NoAnswerInTime(ClusterError):
+    """Nothing came within the limit; what was asked for may happen all the same."""
+
+
 def ask(
     url: str,
     method: str,
@@ -43,6 +47,8 @@ def ask(
     # Takes as long to import as a whole cluster of one to start: imported when somebody asks.
     import http.client
 
+    # As people type it: localhost:9200.
+    url = url if "://" in url else f"http://{url}"
     address = urlsplit(url)
     query = urlencode({name: _text(value) for name, value in (parameters or {}).items() if value is not None})
     connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=timeout_s)
@@ -53,7 +59,11 @@ def ask(
         answer = connection.getresponse()
         status, text = answer.status, answer.read()
     except TimeoutError:
-        raise ClusterError(f"{url} gave no answer to {method} {path} within {timeout_s:g} s.") from None
+        raise NoAnswerInTime(f"{url} gave no answer to {method} {path} within {timeout_s:g} s.") from None
+    except http.client.RemoteDisconnected:
+        raise ClusterError(f"{url} gave no answer to {method} {path}: it closed the connection.") from None
+    except http.client.BadStatusLine:
+        raise ClusterError(f"{url} does not speak HTTP/1: is that a transport port? HTTP is on 9200, 9201 …") from None
     except (OSError, http.client.HTTPException) as error:
         raise ClusterError(f"{url} gave no answer to {method} {path}: {error}.") from None
     finally:

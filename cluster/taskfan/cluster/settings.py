@@ -88,7 +88,8 @@ _SECONDS = {"nanos": 1e-9, "micros": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h":
 _BYTES = {"b": 1, "k": 1 << 10, "kb": 1 << 10, "m": 1 << 20, "mb": 1 << 20, "g": 1 << 30, "gb": 1 << 30}
 
 
-def _time_s(value: object) -> float:
+def time_s(value: object) -> float:
+    """A time value in seconds. Raises ValueError, which says what one is."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(nanos|micros|ms|s|m|h|d)", str(value).strip().lower())
     if match is None or float(match[1]) <= 0:
         raise ValueError("a time with its unit, such as 1s or 500ms")
@@ -151,8 +152,8 @@ SETTINGS: Mapping[str, Setting] = {
     "transport.type": Setting(
         _transport_type, "http2", "What links run on: http2 is our own, grpcio the library; they may be mixed."
     ),
-    "transport.connect_timeout": Setting(_time_s, 30.0, "Limit for opening a link."),
-    **{name: Setting(_time_s, default_s, help) for name, (_, default_s, help) in COORDINATION_TIMES.items()},
+    "transport.connect_timeout": Setting(time_s, 30.0, "Limit for opening a link."),
+    **{name: Setting(time_s, default_s, help) for name, (_, default_s, help) in COORDINATION_TIMES.items()},
     "cluster.fault_detection.follower_check.retry_count": Setting(_count, 3, "Failed checks that remove a follower."),
     "cluster.fault_detection.leader_check.retry_count": Setting(_count, 3, "Failed checks that end a manager's time."),
     "cluster.auto_shrink_voting_configuration": Setting(_flag, True, "Let fewer vote when voters have left."),
