@@ -12,7 +12,7 @@ from dataclasses import replace
 from taskfan.coordinator.index_admin import AUTO_CREATE_ACTION, auto_create_request
 from taskfan.node.actions.bulk_shard import BULK
 from taskfan.node.cluster_state import ClusterState
-from taskfan.node.errors import IndexNotFound, TaskfanError
+from taskfan.node.errors import IllegalArgument, IndexNotFound, TaskfanError
 from taskfan.node.index.active_shards import ActiveShardCount
 from taskfan.node.index.bulk import (
     BulkRequest,
@@ -109,6 +109,8 @@ def _routed(
             )
         elif index is None:
             fault = IndexNotFound(item.index, "index_expression")
+        elif item.pipeline not in (None, "_none"):
+            fault = IllegalArgument(f"pipeline with id [{item.pipeline}] does not exist")
         else:
             fault = item_fault(item)
         if fault is not None or index is None:

@@ -142,6 +142,7 @@ def test_a_bulk_answers_item_by_item() -> None:
         ("PUT", "/i/_doc/1?refresh=soon", {}, "Unknown value for refresh: [soon]."),
         ("PUT", "/i/_doc/1?wait_for_active_shards=x", {}, "cannot parse ActiveShardCount[x]"),
         ("PUT", "/i/_doc/1?version=x", {}, "Failed to parse long parameter [version] with value [x]"),
+        ("PUT", "/i/_doc/1?pipeline=p", {}, "pipeline with id [p] does not exist"),
         ("PUT", "/i/_doc/1?op_type=x", {}, "opType must be 'create' or 'index', found: [x]"),
         (
             "PUT",
