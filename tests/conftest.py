@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 import signal
 
+import hypothesis
 import pytest
 
 from tests.golden.comparison import Verdict, shares
+
+# A busy machine is no defect, so examples have no deadline; a failing one is printed in a form to paste.
+hypothesis.settings.register_profile("taskfan", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("taskfan")
 
 # What runs in the background of a shell ignores Ctrl-C, and so would the processes it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
