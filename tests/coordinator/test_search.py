@@ -265,6 +265,21 @@ def test_a_scroll_that_nobody_reads_is_forgotten_after_its_time() -> None:
     play(story)
 
 
+def test_nothing_is_kept_of_an_index_that_is_deleted_before_or_while_it_is_searched() -> None:
+    async def story(cluster: IndexCluster) -> None:
+        await fill(cluster, "i", 10, number_of_shards=3, number_of_replicas=0)
+        await ask(cluster, "POST", "/i/_search?scroll=1h", {"size": 1}, on="a")
+        assert readers(cluster) == 3
+        slow = cluster.spawn(ask(cluster, "POST", "/i/_search?scroll=1h", {"size": 1, **SLOW}, on="a"))
+        await cluster.until(lambda: len(tasks_of(cluster, "[phase/query]")) == 3)
+        await ask(cluster, "DELETE", "/i", on="b")
+        assert readers(cluster) == 0
+        assert (await slow).status == 404
+        assert readers(cluster) == 0
+
+    play(story)
+
+
 def test_a_page_of_a_scroll_is_a_task_with_one_for_each_shard() -> None:
     async def story(cluster: IndexCluster) -> None:
         await fill(cluster, "i", 9, number_of_shards=3, number_of_replicas=0)

@@ -12,8 +12,9 @@ from taskfan.node.action import Action, ActionContext
 from taskfan.node.actions.search_work import check_cancelled, query_cost_s, show_resources, work_for
 from taskfan.node.errors import IndexNotFound
 from taskfan.node.index.documents import Document
-from taskfan.node.index.errors import SearchContextMissing
+from taskfan.node.index.errors import SearchContextMissing, ShardId
 from taskfan.node.index.mappings import FieldTypes
+from taskfan.node.index.metadata import IndexMetadata
 from taskfan.node.index.scrolls import ReaderContext
 from taskfan.node.index.search_phases import QueryResult, ShardHit, ShardTarget, fetch, query_pieces
 from taskfan.node.index.search_source import SearchSource
@@ -84,10 +85,15 @@ async def _found(
 
 def _target(node: Node, request: pb.ShardSearchRequest) -> ShardTarget:
     shard = shard_from_wire(request.shard)
+    index = _check_index(node, shard)
+    return ShardTarget(shard, index.number_of_shards, FieldTypes(index.mapping), index.settings)
+
+
+def _check_index(node: Node, shard: ShardId) -> IndexMetadata:
     index = node.cluster_state.indices.metadata.get(shard.index)
     if index is None or index.uuid != shard.index_uuid:
         raise IndexNotFound(shard.index)
-    return ShardTarget(shard, index.number_of_shards, FieldTypes(index.mapping), index.settings)
+    return index
 
 
 def _first_page(
@@ -112,16 +118,24 @@ def _open(
     *,
     scroll: bool,
 ) -> ReaderContext:
-    if not len(node.readers):
+    # The index may have been deleted while the query ran: of such a reader nobody would ever be rid.
+    _check_index(node, target.shard)
+    reader = node.readers.open(target, documents, source, _now_ms(node), keep_alive_ms, scroll=scroll)
+    _expire_later(node)
+    return reader
+
+
+def _expire_later(node: Node) -> None:
+    """See to it that the readers nobody uses in time are forgotten, as long as there are any."""
+    if not node.readers.expiry_is_set and len(node.readers):
+        node.readers.expiry_is_set = True
         node.clock.call_later(EXPIRY_INTERVAL_S, lambda: _expire(node))
-    return node.readers.open(target, documents, source, _now_ms(node), keep_alive_ms, scroll=scroll)
 
 
 def _expire(node: Node) -> None:
-    """Forget the readers nobody used in time; look again later as long as there are any."""
+    node.readers.expiry_is_set = False
     node.readers.expire(_now_ms(node))
-    if len(node.readers):
-        node.clock.call_later(EXPIRY_INTERVAL_S, lambda: _expire(node))
+    _expire_later(node)
 
 
 def _now_ms(node: Node) -> int:

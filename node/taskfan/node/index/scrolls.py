@@ -195,9 +195,11 @@ class ReaderContexts:
 
     Args:
         session: new in each process.
+        expiry_is_set: whether `expire` is going to be called.
     """
 
     session: str
+    expiry_is_set: bool = False
     _contexts: dict[int, ReaderContext] = field(default_factory=dict)
     _next: int = 1
 
