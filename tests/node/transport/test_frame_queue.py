@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskfan.node import frames
@@ -108,6 +108,7 @@ def test_who_stands_in_line_is_told_when_all_is_forgotten() -> None:
     assert queue.waiting_bytes == 0
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 4 * MB), st.booleans()), max_size=8))
 def test_whatever_is_put_comes_out_whole(sizes: list[tuple[int, bool]]) -> None:
     queue, reassembly = FrameQueue(100 * MB), frames.Reassembly(200 * MB)
