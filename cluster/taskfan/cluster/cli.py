@@ -11,6 +11,7 @@ import click
 
 from taskfan.cluster.cli_faults import fault, heal, partition
 from taskfan.cluster.cli_journal import journal
+from taskfan.cluster.cli_load import load
 from taskfan.cluster.cli_tasks import cancel, tasks, work
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def cli() -> None:
 cli.add_command(tasks)
 cli.add_command(cancel)
 cli.add_command(work)
+cli.add_command(load)
 cli.add_command(journal)
 cli.add_command(fault)
 cli.add_command(partition)
