@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from taskfan.cluster import Cluster, ClusterNode
-from taskfan.cluster.journal_view import names_of
+from taskfan.cluster.journal_view import merge, names_of
 from taskfan.cluster.leaks import Footprint
 from taskfan.cluster.merged_journal import MergedJournal
 from taskfan.cluster.rest_client import ask
-from taskfan.node.journal import StateApplied
+from taskfan.cluster.state_directory import StateDirectory
+from taskfan.node.file_journal import set_aside
+from taskfan.node.journal import StateApplied, entry_of
 
 # A healed cluster needs a few seconds at most: scrolls end by themselves, and so does work that ignores its cancel.
 DEADLINE_S = 30.0
@@ -23,6 +25,7 @@ DEADLINE_S = 30.0
 WARM_ROUNDS, LEAST_ROUNDS = 10, 12
 MOST_GROWTH_BYTES, MOST_BYTES = 4 << 20, 40 << 20
 MOST_DESCRIPTORS_MORE = 3
+WORDS_OF_BANS = (b'"ban_of"', b'"link_closed"', b'"removed"', b'"journal_opened"')
 
 
 def until_nothing(look: Callable[[], list[str]], deadline_s: float = DEADLINE_S) -> list[str]:
@@ -54,6 +57,18 @@ def held_by_all(cluster: Cluster) -> list[str]:
 def bans(cluster: Cluster) -> list[tuple[ClusterNode, str]]:
     """Where a ban is, and of which parent."""
     return [(node, parent) for node in cluster.nodes for parent in held(node)["bans"]]
+
+
+def journal_of_bans(cluster: Cluster) -> MergedJournal:
+    """What nodes noted of bans, and what explains their fate; all they noted would take long to read."""
+    cluster.command("journal_flush")
+    journals = []
+    for path in StateDirectory(cluster.directory).all_journals():
+        parts = [part.read_bytes().splitlines() for part in (set_aside(path), path) if part.exists()]
+        lines = [line for part in parts for line in part if any(word in line for word in WORDS_OF_BANS)]
+        journals.append([entry_of(line) for line in lines])
+    entries = list(merge(journals))
+    return MergedJournal(entries, entries)
 
 
 def unexplained(left: Sequence[tuple[ClusterNode, str]], journal: MergedJournal) -> list[str]:

@@ -165,7 +165,7 @@ class _Soak:
         left = demands.bans(self._cluster)
         if not left:
             return 0
-        self._demand(demands.unexplained(left, self._cluster.journal()))
+        self._demand(demands.unexplained(left, demands.journal_of_bans(self._cluster)))
         for parent_node in dict.fromkeys(parent.partition(":")[0] for _, parent in left):
             name = self._cluster.node(parent_node).name
             others = [node for node in self._cluster.nodes if node.name != name]
