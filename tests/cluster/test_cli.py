@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,9 +17,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from taskfan.cluster import Cluster
+from taskfan.cluster import Cluster, ClusterError, launch
 from taskfan.cluster.cli import cli
 from taskfan.cluster.ports import bind
+from taskfan.cluster.state_directory import RunRecord, StateDirectory
 from tests.cluster.processes import processes_of, wait_until
 
 NAME = f"cli-{os.getpid()}"
@@ -208,6 +211,8 @@ def test_logs_are_those_of_one_node_or_of_all(started: dict[str, Any], state_hom
     assert "[opensearch-node1] serving http" in one.output
     assert "[opensearch-node2]" not in one.output
     assert "[opensearch-node2] serving http" in every.output
+    lines = [line for line in every.output.splitlines() if line.startswith("[2")]
+    assert lines == sorted(lines, key=lambda line: line[:25])
     missing = run("logs", "nobody", "--name", NAME)
     assert (missing.exit_code, "There is no log" in missing.output) == (1, True)
 
@@ -262,6 +267,8 @@ def test_a_taken_port_is_named_with_who_has_it(state_home: Path) -> None:
     assert result.exit_code == 1
     assert f"Error: Port {port} is taken by process {os.getpid()} (" in result.output
     assert processes_of(f"{NAME}-port") == []
+    # Nothing ran, and there is nothing to read.
+    assert not (state_home / "taskfan" / f"{NAME}-port").exists()
 
 
 def test_a_state_directory_that_cannot_be_written_is_an_error_that_says_what_to_do(
@@ -297,7 +304,8 @@ def test_in_the_foreground_a_cluster_ends_with_ctrl_c(state_home: Path) -> None:
         assert process.stderr.readline() == "Ctrl-C stops it.\n"
         assert len(processes_of(name)) == 3
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+        assert process.communicate(timeout=20)[1] == ""
+        assert process.returncode == 0
         assert processes_of(name) == []
 
 
@@ -307,9 +315,48 @@ def test_in_the_foreground_a_cluster_can_be_stopped_from_elsewhere(state_home: P
     with process_of([*command, "--name", name], stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
         assert process.stderr.readline() == "Ctrl-C stops it.\n"
-        run("down", "--name", name)
+        forgotten = run("down", "--name", name, "--forget")
         process.communicate(timeout=20)
         assert process.returncode == 0
+    directory = state_home / "taskfan" / name
+    assert forgotten.output == f"Cluster [{name}] is stopped.\n{directory} is removed.\n"
+    assert not directory.exists()
+
+
+def test_a_cluster_whose_directory_is_removed_ends(state_home: Path) -> None:
+    name = f"{NAME}-removed"
+    assert run("up", "-n", "1", "--any-port", "--name", name).exit_code == 0
+    shutil.rmtree(state_home / "taskfan" / name)
+    wait_until(lambda: not processes_of(name), "all processes end")
+
+
+def test_a_supervisor_that_stands_still_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "STATUS_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(launch, "END_TIMEOUT_S", 0.05)
+    path = StateDirectory.make_temporary().path / "sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        control = launch.Control.connect_to(RunRecord(4321, str(path)))
+        assert control is not None
+        for ask in (lambda: control.ask("status"), control.down):
+            with pytest.raises(ClusterError, match=r"\(process 4321\).*`kill -KILL 4321` ends it"):
+                ask()
+        control.close()
+    shutil.rmtree(path.parent)
+
+
+def test_ctrl_c_while_the_command_is_imported_says_nothing() -> None:
+    code = (
+        "import sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'click': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "from taskfan.cluster.__main__ import main; main()"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
 
 
 # What can be seen of a start from outside, in the order in which it comes.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from taskfan.cluster.errors import ClusterError
+from taskfan.cluster.errors import ClusterError, ConfigError
 from taskfan.cluster.state_directory import (
     MAX_LOG_BYTES,
     ClusterRecord,
@@ -75,11 +75,11 @@ def test_damaged_records_count_as_gone(directory: StateDirectory) -> None:
 
 
 def test_a_path_too_long_for_a_socket_gets_a_short_private_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    runtime = Path("/tmp") / f"t{os.getpid()}-run"
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
     directories = [StateDirectory(tmp_path / ("d" * 120) / name) for name in ("a", "b")]
     long = [directory.socket_path for directory in directories]
-    if len(str(tmp_path)) < 60:
-        assert Path(long[0]).parent == tmp_path / "run" / "taskfan"
+    assert Path(long[0]).parent == runtime / "taskfan"
     assert long[0] != long[1]
     assert max(len(path) for path in long) <= 100
     assert Path(long[0]).parent.stat().st_mode & 0o777 == 0o700
@@ -87,6 +87,7 @@ def test_a_path_too_long_for_a_socket_gets_a_short_private_one(tmp_path: Path, m
     for directory in directories:
         directory.clean_run()
     assert not Path(long[0]).parent.exists()
+    runtime.rmdir()
 
 
 def test_a_short_place_that_others_can_write_to_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,12 +113,14 @@ def test_a_place_that_cannot_be_written_is_an_error_that_says_what_to_do(monkeyp
 def test_a_full_disk_is_an_error_that_says_what_to_do(
     directory: StateDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> int:
+    def full(path: Path, *_: object) -> int:
+        path.touch()
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(ClusterError, match=re.escape("No space left on device. Make room there")):
         directory.write_cluster(ClusterRecord("uuid", {}))
+    assert sorted(path.name for path in directory.path.iterdir()) == ["logs", "nodes"]
 
 
 def test_a_log_that_grew_too_long_is_set_aside_once(directory: StateDirectory) -> None:
@@ -128,6 +131,44 @@ def test_a_log_that_grew_too_long_is_set_aside_once(directory: StateDirectory) -
         os.close(directory.open_log(path))
     assert path.stat().st_size == 0
     assert sorted(path.name for path in directory.logs.iterdir()) == ["node1.log", "node1.log.1"]
+
+
+def test_a_run_keeps_the_logs_of_its_own_nodes_only(directory: StateDirectory) -> None:
+    for name in ("node1.log", "node1.log.1", "gone.log", "gone.log.1"):
+        (directory.logs / name).touch()
+    directory.forget_logs_but(["node1", "node2"])
+    assert sorted(path.name for path in directory.logs.iterdir()) == ["node1.log", "node1.log.1"]
+
+
+def test_logs_are_found_by_names_and_by_nothing_else(directory: StateDirectory) -> None:
+    directory.supervisor_log.touch()
+    directory.log_of("node1").touch()
+    assert directory.find_log("node1") == directory.log_of("node1")
+    assert directory.find_log("supervisor") == directory.supervisor_log
+    assert directory.find_log("../supervisor") is None
+    with pytest.raises(ConfigError, match=r"A cluster's name is .*; not \[\.\./demo\]"):
+        StateDirectory.named("../demo")
+
+
+def test_a_relative_state_home_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "here")
+    assert StateDirectory.named("demo").path == Path.home() / ".local" / "state" / "taskfan" / "demo"
+
+
+def test_a_directory_that_is_forgotten_is_not_locked_any_more(directory: StateDirectory) -> None:
+    directory.lock()
+    assert directory.is_locked_here()
+    directory.forget()
+    assert not directory.is_locked_here()
+    # Somebody else begins it anew, whoever still holds the old lock.
+    again = StateDirectory.named("demo")
+    again.prepare()
+    again.lock()
+    assert again.is_new
+    assert again.is_locked_here()
+    assert not directory.is_locked_here()
+    again.unlock()
+    directory.unlock()
 
 
 def test_the_end_of_a_log_is_whole_lines(tmp_path: Path) -> None:

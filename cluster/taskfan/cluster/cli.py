@@ -22,6 +22,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for pro
 
 
 _AS_PROGRAM = object()
+INTERRUPTED = 128 + signal.SIGINT
 
 
 class _Group(click.Group):
@@ -30,6 +31,9 @@ class _Group(click.Group):
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
+        except KeyboardInterrupt:
+            # As of a program that the signal ended: whoever pressed the keys knows why.
+            context.exit(INTERRUPTED)
         except Exception as error:
             # Imported when it is needed: it must not slow `--help`.
             from taskfan.cluster.errors import ClusterError
@@ -111,7 +115,9 @@ def up(foreground: bool, as_json: bool, **options: Any) -> None:
             cluster.release()
         else:
             click.echo("Ctrl-C stops it.", err=True)
-            cluster.wait_for_end()
+            # That is the way to stop it.
+            with contextlib.suppress(KeyboardInterrupt):
+                cluster.wait_for_end()
 
 
 def _end_interrupts() -> None:
@@ -141,15 +147,18 @@ def _print_up(status: ClusterStatus, took_s: float, as_json: bool) -> None:
 
 
 @cli.command()
+@click.option("--forget", is_flag=True, help="Remove its directory as well: logs, journals and ids.")
 @NAME
-def down(name: str) -> None:
+def down(name: str, forget: bool) -> None:
     """Stop a cluster. Only its logs and the ids of its nodes stay. Doing it twice is fine.
 
     \b
     Example:
       taskfan down
+      taskfan down --name second --forget
     """
     from taskfan.cluster.launch import Control
+    from taskfan.cluster.state_directory import StateDirectory
 
     control = Control.find(name)
     if control is None:
@@ -157,6 +166,13 @@ def down(name: str) -> None:
     else:
         control.down()
         click.echo(f"Cluster [{name}] is stopped.")
+    directory = StateDirectory.named(name)
+    if forget and directory.path.exists():
+        # One that starts just now is not to lose its directory.
+        directory.lock()
+        directory.forget()
+        directory.unlock()
+        click.echo(f"{directory.path} is removed.")
 
 
 @cli.command()
@@ -188,25 +204,26 @@ def status(name: str, as_json: bool) -> None:
 @click.option("-n", "--lines", type=click.IntRange(min=0), default=20, show_default=True, help="Lines of each log.")
 @NAME
 def logs(node: str | None, follow: bool, lines: int, name: str) -> None:
-    """Show the logs of a cluster that runs or ran: of NODE, or of all nodes and the supervisor.
+    """Show the logs of a cluster that runs or ran, by time: of NODE, of the `supervisor`, or of all.
 
     \b
     Example:
       taskfan logs opensearch-node2
       taskfan logs -f
     """
-    from taskfan.cluster.cli_output import follow_logs
+    from taskfan.cluster.cli_output import follow_logs, in_order
     from taskfan.cluster.errors import ClusterError
     from taskfan.cluster.state_directory import StateDirectory, last_lines
 
     directory = StateDirectory.named(name)
-    paths = [directory.log_of(node)] if node is not None else directory.all_logs()
-    if not paths or not paths[0].exists():
-        raise ClusterError(f"There is no log {paths[0] if paths else f'in {directory.path}'}: see `taskfan status`.")
+    found = directory.all_logs() if node is None else [directory.find_log(node)]
+    paths = [path for path in found if path is not None]
+    if not paths:
+        of = "" if node is None else f" of [{node}]"
+        raise ClusterError(f"There is no log{of} in {directory.path}: see `taskfan status`.")
     ends = {path: path.stat().st_size for path in paths}
-    for path in paths:
-        for line in last_lines(path, lines):
-            click.echo(line)
+    for line in in_order([last_lines(path, lines) for path in paths]):
+        click.echo(line)
     if follow:
         follow_logs(ends, click.echo)
 

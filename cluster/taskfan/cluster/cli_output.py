@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -80,10 +81,28 @@ def _running_time(nanos: int) -> str:
     return f"{seconds:.1f}s" if seconds < 60 else f"{int(seconds // 60)}m{int(seconds % 60)}s"
 
 
+def in_order(logs: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of several logs by their times; those without one, such as of a traceback, stay behind their own."""
+    timed: list[tuple[str, int, str]] = []
+    for number, log in enumerate(logs):
+        time_text = ""
+        for line in log:
+            time_text = _time_of(line) or time_text
+            timed.append((time_text, number, line))
+    return [line for _, _, line in sorted(timed, key=lambda entry: entry[:2])]
+
+
+def _time_of(line: str) -> str:
+    """As text: such times are in order when their texts are."""
+    found = re.match(r"\[(\d{4}-\d\d-\d\dT[\d:,]+)\]", line)
+    return found[1] if found else ""
+
+
 def follow_logs(ends: dict[Path, int], show: Callable[[str], object]) -> None:
     """Show what is appended to these files beyond these sizes, until interrupted."""
     rest = dict.fromkeys(ends, "")
     while True:
+        new: list[list[str]] = []
         for path in ends:
             size = path.stat().st_size if path.exists() else 0
             # A log that was set aside begins anew.
@@ -95,6 +114,7 @@ def follow_logs(ends: dict[Path, int], show: Callable[[str], object]) -> None:
                 text = rest[path] + file.read(size - start).decode(errors="replace")
             *lines, rest[path] = text.split("\n")
             ends[path] = size
-            for line in lines:
-                show(line)
+            new.append(lines)
+        for line in in_order(new):
+            show(line)
         time.sleep(FOLLOW_INTERVAL_S)

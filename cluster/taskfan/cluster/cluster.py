@@ -21,7 +21,7 @@ from taskfan.cluster.messages import (
     Verb,
 )
 from taskfan.cluster.rest_client import ask
-from taskfan.cluster.state_directory import StateDirectory
+from taskfan.cluster.state_directory import RunRecord, StateDirectory
 
 if TYPE_CHECKING:
     from taskfan.cluster.faults import Faults
@@ -149,7 +149,8 @@ class Cluster:
         # The limits of the start itself are the supervisor's, who can say what it waits for.
         status = launched.wait_until_ready(PATIENCE_S + 30 + 0.3 * len(self._config.nodes), on_progress)
         try:
-            self._control = Control.connect_to(StateDirectory(Path(status.directory)).socket_path)
+            socket_path = StateDirectory(Path(status.directory)).socket_path
+            self._control = Control.connect_to(RunRecord(status.supervisor_pid, socket_path))
             if self._control is None:
                 raise ClusterError("The supervisor ended as soon as it had started.")
         except BaseException:

@@ -26,12 +26,14 @@ from taskfan.cluster.messages import (
     Release,
     Verb,
 )
-from taskfan.cluster.state_directory import StateDirectory, running_clusters
+from taskfan.cluster.state_directory import RunRecord, StateDirectory, running_clusters
 
 # Beyond the supervisor's own limits, which come with a reason.
 PATIENCE_S = 15.0
 END_TIMEOUT_S = 15.0
 COMMAND_TIMEOUT_S = 120.0
+# Told without asking anybody, even on a machine that does much else.
+STATUS_TIMEOUT_S = 10.0
 
 
 _SUPERVISOR = "taskfan.cluster.supervisor"
@@ -177,14 +179,15 @@ _ENVIRONMENT = {"MALLOC_ARENA_MAX": "1"}
 class Control:
     """A connection to a supervisor that runs."""
 
-    def __init__(self, channel: BlockingChannel) -> None:
+    def __init__(self, channel: BlockingChannel, pid: int) -> None:
         self._channel = channel
+        self._pid = pid
 
     @classmethod
     def find(cls, name: str) -> Control | None:
         """Reach the supervisor of a named cluster; None when it does not run."""
         running = StateDirectory.named(name).running()
-        return None if running is None else cls.connect_to(running.socket)
+        return None if running is None else cls.connect_to(running)
 
     @classmethod
     def connect(cls, name: str) -> Control:
@@ -197,16 +200,16 @@ class Control:
         return control
 
     @classmethod
-    def connect_to(cls, path: str) -> Control | None:
-        """Reach a supervisor by its socket; None when nobody listens."""
+    def connect_to(cls, running: RunRecord) -> Control | None:
+        """Reach a supervisor by what it wrote of itself; None when nobody listens."""
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.settimeout(5)
         try:
-            sock.connect(path)
+            sock.connect(running.socket)
         except OSError:
             sock.close()
             return None
-        return cls(BlockingChannel(sock))
+        return cls(BlockingChannel(sock), running.pid)
 
     def ask(
         self,
@@ -214,13 +217,16 @@ class Control:
         node: str = "",
         settings: Mapping[str, object] | None = None,
         *,
-        timeout_s: float = COMMAND_TIMEOUT_S,
+        timeout_s: float | None = None,
     ) -> ClusterStatus:
         """Have something done, and return how the cluster then is. Raises ClusterError.
 
         Args:
             settings: of a node that is added.
+            timeout_s: limit for the answer, by itself that of what is asked for.
         """
+        if timeout_s is None:
+            timeout_s = STATUS_TIMEOUT_S if verb == "status" else COMMAND_TIMEOUT_S
         command = Command(verb, node, dict(settings or {}))
         status: ClusterStatus = self._tell(command, ClusterStatus | Problem, timeout_s)
         return status
@@ -237,7 +243,7 @@ class Control:
         except ChannelClosed:
             raise ClusterError("The supervisor ended: start the cluster anew with `taskfan up`.") from None
         except TimeoutError:
-            raise ClusterError(f"The supervisor gave no answer to [{command.verb}] within {timeout_s:g} s.") from None
+            raise self._stands_still(f"gave no answer to [{command.verb}] within {timeout_s:g} s") from None
         if isinstance(answer, Problem):
             raise error_of(answer)
         return answer
@@ -249,10 +255,14 @@ class Control:
             try:
                 self._channel.receive(ClusterStatus | Problem, timeout_s=END_TIMEOUT_S)
             except TimeoutError:
-                raise ClusterError(
-                    f"The cluster did not end within {END_TIMEOUT_S:g} s: kill its supervisor (the process that "
-                    "`taskfan status --json` names), and its nodes end with it."
-                ) from None
+                raise self._stands_still(f"did not end the cluster within {END_TIMEOUT_S:g} s") from None
+
+    def _stands_still(self, what: str) -> ClusterError:
+        pid = self._pid
+        return ClusterError(
+            f"The supervisor (process {pid}) {what}. If it stands still, `kill -CONT {pid}` lets it go on; "
+            f"`kill -KILL {pid}` ends it, and its nodes with it."
+        )
 
     def close(self) -> None:
         """Let go. Twice is fine."""

@@ -7,13 +7,13 @@ import fcntl
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
-from taskfan.cluster.errors import LAST_LINES, ClusterError
+from taskfan.cluster.errors import LAST_LINES, ClusterError, ConfigError
 
 # Unix socket addresses end at 104 bytes on macOS, 108 on Linux.
 MAX_SOCKET_PATH_BYTES = 100
@@ -49,8 +49,9 @@ class RunRecord(msgspec.Struct):
 
 def state_root() -> Path:
     """Where named clusters live. XDG_STATE_HOME decides, then ~/.local/state."""
-    home = os.environ.get("XDG_STATE_HOME")
-    return (Path(home) if home else Path.home() / ".local" / "state") / "taskfan"
+    home = os.environ.get("XDG_STATE_HOME", "")
+    # A relative path there is invalid by its specification, and to be ignored.
+    return (Path(home) if os.path.isabs(home) else Path.home() / ".local" / "state") / "taskfan"
 
 
 class StateDirectory:
@@ -62,12 +63,19 @@ class StateDirectory:
     def __init__(self, path: Path, *, temporary: bool = False) -> None:
         self.path = path
         self.temporary = temporary
+        # Whether `prepare` made it: nothing of an earlier run is there.
+        self.is_new = False
         self._lock: int | None = None
 
     @classmethod
     def named(cls, name: str) -> StateDirectory:
-        """The directory of a named cluster; it need not exist yet."""
-        return cls(state_root() / name)
+        """The directory of a named cluster; it need not exist yet. Raises ConfigError for what is no name."""
+        from taskfan.cluster.settings import file_name
+
+        try:
+            return cls(state_root() / file_name(name))
+        except ValueError as error:
+            raise ConfigError(f"A cluster's name is {error}; not [{name}].") from None
 
     @classmethod
     def make_temporary(cls) -> StateDirectory:
@@ -109,6 +117,10 @@ class StateDirectory:
         shutil.rmtree(self.path / "journal", ignore_errors=True)
 
     @property
+    def _lock_path(self) -> Path:
+        return self.path / "supervisor.lock"
+
+    @property
     def supervisor_log(self) -> Path:
         return self.path / "supervisor.log"
 
@@ -116,6 +128,18 @@ class StateDirectory:
     def token_path(self) -> Path:
         """The token of the control API, for the owner of this directory only."""
         return self.path / "control.token"
+
+    def find_log(self, name: str) -> Path | None:
+        """The log of a node, or of the supervisor by that name; None when there is none."""
+        logs = {path.stem: path for path in self.all_logs()}
+        return logs.get(name)
+
+    def forget_logs_but(self, node_names: Collection[str]) -> None:
+        """Remove the logs of nodes of earlier clusters; those of nodes that are there again go on."""
+        for path in self.logs.glob("*.log*"):
+            if path.name.removesuffix(".1").removesuffix(".log") not in node_names:
+                with self._writing():
+                    path.unlink()
 
     def all_logs(self) -> list[Path]:
         """The logs there are: the supervisor's first."""
@@ -137,6 +161,7 @@ class StateDirectory:
     def prepare(self) -> None:
         """Make the directory, readable by its owner only."""
         with self._writing():
+            self.is_new = self.is_new or not self.path.exists()
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.path.chmod(0o700)
             self.logs.mkdir(exist_ok=True)
@@ -150,21 +175,38 @@ class StateDirectory:
         Raises:
             ClusterError: another one lives.
         """
-        with self._writing():
-            descriptor = os.open(self.path / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         deadline_s = time.monotonic() + LOCK_PATIENCE_S
         while True:
+            with self._writing():
+                descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
+                if self._is_lock(descriptor):
+                    break
+                # Meanwhile somebody has forgotten the whole directory, and this file with it.
+                self.prepare()
             except BlockingIOError:
                 running = self.running()
                 if (running is not None and _is_alive(running.pid)) or time.monotonic() > deadline_s:
                     os.close(descriptor)
                     raise self._already_runs(running) from None
+            except ClusterError:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)
             time.sleep(0.01)
         self._lock = descriptor
         self.clean_run()
+
+    def is_locked_here(self) -> bool:
+        """Whether the lock that this process holds is still that of this directory."""
+        return self._lock is not None and self._is_lock(self._lock)
+
+    def _is_lock(self, descriptor: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(descriptor), os.stat(self._lock_path))
+        except FileNotFoundError:
+            return False
 
     def _already_runs(self, running: RunRecord | None) -> ClusterError:
         name = self.path.name
@@ -195,9 +237,13 @@ class StateDirectory:
     def remove_if_temporary(self) -> None:
         """Remove a directory that was made for one cluster. Twice is fine."""
         if self.temporary:
-            import shutil
+            self.forget()
 
-            shutil.rmtree(self.path, ignore_errors=True)
+    def forget(self) -> None:
+        """Remove the directory with all that is in it. Whoever does holds the lock. Twice is fine."""
+        import shutil
+
+        shutil.rmtree(self.path, ignore_errors=True)
 
     # ------------------------------------------------------------------ records
 
@@ -219,8 +265,12 @@ class StateDirectory:
         # Written beside and moved: a reader, or the next run, never sees half of it.
         beside = self.path / f".{name}.new"
         with self._writing():
-            beside.write_bytes(msgspec.json.format(msgspec.json.encode(record)))
-            beside.replace(self.path / name)
+            try:
+                beside.write_bytes(msgspec.json.format(msgspec.json.encode(record)))
+                beside.replace(self.path / name)
+            except OSError:
+                beside.unlink(missing_ok=True)
+                raise
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

@@ -45,6 +45,7 @@ from taskfan.cluster.state_directory import RunRecord, StateDirectory
 
 LAUNCH_TIMEOUT_S = 10.0
 STOP_LIMIT_S = 12.0
+DIRECTORY_INTERVAL_S = 2.0
 # Links, clients and, while starting, two sockets for each member.
 WANTED_DESCRIPTORS = 65536
 
@@ -88,7 +89,11 @@ def _supervise(launch: Launch, owner: socket.socket, began_s: float) -> int:
         gc.enable()
         loop = new_event_loop()
         asyncio.set_event_loop(loop)
-        return loop.run_until_complete(_Supervisor(launch, directory).run(ForkServer(pid, sock), owner, began_s))
+        supervisor = _Supervisor(launch, directory)
+        status = loop.run_until_complete(supervisor.run(ForkServer(pid, sock), owner, began_s))
+        if directory.is_new and supervisor.leaves_nothing_to_read:
+            directory.forget()
+        return status
     finally:
         directory.clean_run()
         directory.remove_if_temporary()
@@ -99,6 +104,7 @@ def _take_directory(launch: Launch) -> StateDirectory:
     directory.prepare()
     directory.lock()
     directory.forget_journals()
+    directory.forget_logs_but([node.name for node in launch.config.nodes])
     log = directory.open_log(directory.supervisor_log)
     os.dup2(log, 1)
     os.dup2(log, 2)
@@ -122,7 +128,13 @@ class _Supervisor:
         self._directory = directory
         self._stopping = asyncio.Event()
         self._problem: ClusterError | None = None
+        self._is_ready = False
         self._waiting_for_end: list[Channel] = []
+
+    @property
+    def leaves_nothing_to_read(self) -> bool:
+        """Whether nothing ever ran, and no error names a log that tells why."""
+        return not self._is_ready and (self._problem is None or self._problem.log is None)
 
     async def run(self, fork_server: ForkServer, owner: socket.socket, began_s: float) -> int:
         """From the first member to the last. Returns the exit status."""
@@ -133,9 +145,8 @@ class _Supervisor:
         self._orders = Orders(self._cluster)
         self._control = ControlServer(self._orders, self._directory)
         self._owner = await Channel.open(owner)
-        work = [
-            asyncio.create_task(part) for part in (self._start(began_s), self._watch_owner(), self._watch_fork_server())
-        ]
+        parts = (self._start(began_s), self._watch_owner(), self._watch_fork_server(), self._watch_directory())
+        work = [asyncio.create_task(part) for part in parts]
         await self._stopping.wait()
         # Whatever goes wrong from here on: the fork server ends the rest when this process is gone.
         faulthandler.dump_traceback_later(STOP_LIMIT_S, exit=True)
@@ -161,12 +172,14 @@ class _Supervisor:
             # Serves until the process ends; waiting for its connections to close would be waiting for their clients.
             self._server = await asyncio.start_unix_server(self._serve, path, limit=MAX_LINE_BYTES)
             self._directory.write_running(RunRecord(os.getpid(), path))
+            self._is_ready = True
             self._owner.send(self._cluster.status())
         except ClusterError as error:
             self._end_with(error)
         except Exception as error:
             traceback.print_exc()
-            self._end_with(ClusterError(f"A bug in the supervisor: {type(error).__name__}: {error}."))
+            log = str(self._directory.supervisor_log)
+            self._end_with(ClusterError(f"A bug in the supervisor: {type(error).__name__}: {error}.", log=log))
 
     def _end_with(self, problem: ClusterError) -> None:
         self._problem = problem
@@ -174,7 +187,15 @@ class _Supervisor:
 
     async def _watch_fork_server(self) -> None:
         await self._cluster.lost.wait()
-        self._end_with(ClusterError("The process that makes members was ended: start the cluster anew."))
+        log = str(self._directory.supervisor_log)
+        self._end_with(ClusterError("The process that makes members was ended: start the cluster anew.", log=log))
+
+    async def _watch_directory(self) -> None:
+        """End the cluster when its directory is removed: without it nobody could find it any more, to stop it."""
+        # There is no event of it that every system tells.
+        while self._directory.is_locked_here():  # noqa: ASYNC110
+            await asyncio.sleep(DIRECTORY_INTERVAL_S)
+        self._end_with(ClusterError(f"The directory {self._directory.path} was removed, so the cluster has ended."))
 
     # ------------------------------------------------------------------ the owner
 
