@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from taskfan.coordinator.bulk import BULK_ACTION
 from taskfan.coordinator.scroll import CLEAR_ACTION, SCROLL_ACTION, ClearScrollRequest, ScrollAnswer, ScrollRequest
-from taskfan.coordinator.search import SearchRequest
+from taskfan.coordinator.search_request import SearchRequest
 from taskfan.node.action import ActionContext
 from taskfan.node.actions.search import SEARCH_ACTION
 from taskfan.node.errors import TaskfanError

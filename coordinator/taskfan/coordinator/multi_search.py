@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from taskfan.coordinator.search import SearchRequest
+from taskfan.coordinator.search_request import SearchRequest
 from taskfan.node.action import Action, ActionContext
 from taskfan.node.actions.search import SEARCH_ACTION
 from taskfan.node.errors import TaskCancelled, TaskfanError

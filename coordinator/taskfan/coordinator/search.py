@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
+from taskfan.coordinator.search_request import SearchRequest
 from taskfan.coordinator.search_shards import (
-    MAX_CONCURRENT_SHARD_REQUESTS,
     SearchedShard,
     ShardAnswer,
     ShardRequests,
@@ -22,40 +21,16 @@ from taskfan.node.cluster_settings import CANCEL_AFTER
 from taskfan.node.cluster_state import DiscoveryNode
 from taskfan.node.errors import TaskfanError
 from taskfan.node.index.errors import ShardId
-from taskfan.node.index.index_names import SEARCH_OPTIONS, IndicesOptions, resolve
+from taskfan.node.index.index_names import resolve
 from taskfan.node.index.scrolls import ContextId, ScrollId
 from taskfan.node.index.search_merge import Merged, SearchAnswer, ShardTotals, check_failures, in_order, merge
 from taskfan.node.index.search_phases import FetchedHit, ShardHit
-from taskfan.node.index.search_source import SearchSource, description
+from taskfan.node.index.search_source import SearchSource
 from taskfan.node.index.search_wire import decode_fetched, encode_hits, encode_source, query_result
 from taskfan.node.shards import shard_to_wire
 from taskfan.node.task import TaskTraits
 from taskfan.node.task_json import human_duration
 from taskfan.v1 import search_pb2 as pb
-
-
-@dataclass(frozen=True, slots=True)
-class SearchRequest:
-    """A search. `indices` are names as they were given; `scroll_ms` says that it goes on, for so long at a time.
-
-    `cancel_after_ms` is None when the request does not say it, and -1 for never.
-    """
-
-    indices: tuple[str, ...] = ()
-    source: SearchSource | None = None
-    options: IndicesOptions = SEARCH_OPTIONS
-    scroll_ms: int | None = None
-    routing: str | None = None
-    preference: str | None = None
-    allow_partial: bool = True
-    cancel_after_ms: int | None = None
-    max_concurrent_shard_requests: int = MAX_CONCURRENT_SHARD_REQUESTS
-
-    @property
-    def description(self) -> str:
-        """What its task says it does."""
-        scroll = None if self.scroll_ms is None else human_duration(self.scroll_ms * 1_000_000)
-        return description(",".join(self.indices), self.source, scroll)
 
 
 async def search(context: ActionContext, request: SearchRequest) -> SearchAnswer:

@@ -7,15 +7,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from taskfan.coordinator.search_request import MAX_CONCURRENT_SHARD_REQUESTS
 from taskfan.node.action import ActionContext
 from taskfan.node.cluster_state import ClusterState, DiscoveryNode
-from taskfan.node.errors import NoSuchNode, TaskCancelled, TaskfanError, TransportError
+from taskfan.node.errors import NoSuchNode, TaskfanError
 from taskfan.node.index.errors import NoShardAvailable, ShardId, ShardSearchFailure
 from taskfan.node.index.metadata import IndexMetadata
 from taskfan.node.index.routing import shard_of
-
-# Source: OpenSearch `SearchRequest.getMaxConcurrentShardRequests`.
-MAX_CONCURRENT_SHARD_REQUESTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +114,3 @@ class ShardRequests:
                 return ShardAnswer(shard, node_id, await ask(node))
             except TaskfanError as error:
                 return ShardAnswer(shard, node_id, failure=error)
-
-
-def is_cancellation(error: TaskfanError | None) -> bool:
-    """Whether a failure is, or is caused by, a cancel."""
-    while error is not None and error.kind == TransportError.kind:
-        error = error.cause
-    return error is not None and error.kind == TaskCancelled.kind

@@ -23,7 +23,7 @@ from taskfan.coordinator.rest.cat_index_tables import (
 from taskfan.coordinator.rest.index_parameters import INDICES_OPTIONS, MANAGER_TIMEOUTS, indices_options
 from taskfan.coordinator.rest.messages import Answer, RestRequest
 from taskfan.coordinator.rest.parameters import Parameter, boolean, comma_list, text, time_ms
-from taskfan.coordinator.search import SearchRequest
+from taskfan.coordinator.search_request import SearchRequest
 from taskfan.node.actions.search import SEARCH_ACTION
 from taskfan.node.index.copy_stats import CopyStats
 from taskfan.node.index.index_names import IndicesOptions, resolve

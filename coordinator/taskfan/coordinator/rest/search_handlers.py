@@ -27,8 +27,7 @@ from taskfan.coordinator.rest.search_parameters import (
     with_total_as_int,
 )
 from taskfan.coordinator.scroll import CLEAR_ACTION, SCROLL_ACTION, ClearScrollRequest, ScrollAnswer, ScrollRequest
-from taskfan.coordinator.search import SearchRequest
-from taskfan.coordinator.search_shards import MAX_CONCURRENT_SHARD_REQUESTS
+from taskfan.coordinator.search_request import MAX_CONCURRENT_SHARD_REQUESTS, SearchRequest
 from taskfan.node.actions.search import SEARCH_ACTION
 from taskfan.node.errors import IllegalArgument, TaskfanError, ValidationFailed
 from taskfan.node.index.multi_search import SearchItem, parse_multi_search

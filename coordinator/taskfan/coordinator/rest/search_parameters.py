@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from taskfan.coordinator.rest.parameters import Parameter, boolean, comma_list, text, time_ms
-from taskfan.coordinator.search import SearchRequest
-from taskfan.coordinator.search_shards import MAX_CONCURRENT_SHARD_REQUESTS
+from taskfan.coordinator.search_request import MAX_CONCURRENT_SHARD_REQUESTS, SearchRequest
 from taskfan.node.errors import IllegalArgument, NumberFormat
 from taskfan.node.ids import parse_long
 from taskfan.node.index.index_names import IndicesOptions, split_names
