@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hpack
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from taskfan.node.grpc_status import Status
 from taskfan.node.http2 import headers, wire
@@ -260,14 +263,15 @@ def test_data_before_headers_ends_a_call() -> None:
 def test_details_of_a_status_survive_the_wire() -> None:
     details = "näh % \n\tx" * 3
     block = headers.trailers(Status.NOT_FOUND, details, alone=True)
-    decoded = headers.decode(headers.decoder(), block, 1, of_request=False)
+    decoded = headers.decode(headers.Tables(), block, 1, of_request=False)
     assert headers.status_of(decoded) == (Status.NOT_FOUND, details)
 
 
 def test_long_headers_are_written_as_hpack_wants_them() -> None:
     for size in (0, 1, 126, 127, 128, 254, 255, 300, 20_000):
         pairs = [(b"name", b"v" * size)]
-        assert list(headers.decoder().decode(headers.block(pairs), raw=True)) == pairs
+        assert list(headers.Tables().unpack(headers.block(pairs))) == pairs
+        assert list(hpack.Decoder(max_header_list_size=1 << 16).decode(headers.block(pairs), raw=True)) == pairs
 
 
 def test_a_client_that_is_told_the_end_before_its_own_says_so() -> None:
@@ -291,3 +295,19 @@ def test_the_first_words_announce_our_limits() -> None:
         wire.MAX_CONCURRENT_STREAMS: 1024,
     }
     assert wire.frame(wire.SETTINGS, 0, 0) == SETTINGS
+
+
+TEXTS = st.binary(min_size=1, max_size=130)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(TEXTS, st.binary(max_size=130)), max_size=4), st.binary(max_size=8), st.integers(0, 600))
+def test_a_block_is_read_as_the_library_reads_it(pairs: list[tuple[bytes, bytes]], more: bytes, cut: int) -> None:
+    block = (headers.block(pairs) + more)[: cut or None]
+    try:
+        expected = list(hpack.Decoder(max_header_list_size=wire.MAX_HEADER_BLOCK).decode(block, raw=True))
+    except Exception:
+        with pytest.raises(wire.ConnectionFault):
+            headers.Tables().unpack(block)
+    else:
+        assert list(headers.Tables().unpack(block)) == expected

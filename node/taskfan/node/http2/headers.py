@@ -90,26 +90,57 @@ def trailers(status: Status, details: str, *, alone: bool) -> bytes:
     return block(pairs)
 
 
-def decoder() -> Decoder:
-    """What remembers the tables of one direction."""
-    return Decoder(max_header_list_size=wire.MAX_HEADER_BLOCK)
+class Tables:
+    """What HPACK remembers of one direction. Made when it is first needed: what our own side writes needs none."""
+
+    def __init__(self) -> None:
+        self._decoder: Decoder | None = None
+
+    def unpack(self, data: bytes) -> Iterable[tuple[bytes, bytes]]:
+        """The headers in a block, in order.
+
+        Raises:
+            ConnectionFault: it cannot be unpacked, after which no later one could.
+        """
+        if (plain := _literals(data)) is not None:
+            return plain
+        if self._decoder is None:
+            self._decoder = Decoder(max_header_list_size=wire.MAX_HEADER_BLOCK)
+        try:
+            return self._decoder.decode(data, raw=True)
+        except HPACKError as error:
+            raise ConnectionFault(wire.COMPRESSION_ERROR, f"header block: {error}") from None
+        except (IndexError, ValueError, OverflowError) as error:
+            # Such have come through from blocks that end too early.
+            raise ConnectionFault(wire.COMPRESSION_ERROR, f"header block: {error!r}") from None
 
 
-def decode(tables: Decoder, data: bytes, number: int, *, of_request: bool) -> Headers:
+def _literals(data: bytes) -> list[tuple[bytes, bytes]] | None:
+    """The headers of a block like those of `block`, with short texts; None for all others.
+
+    Such a block neither uses nor changes a table, so that nothing is lost when it passes them by.
+    """
+    pairs, offset, end = [], 0, len(data)
+    while offset < end:
+        name = offset + 2
+        if data[offset] or name > end or (size := data[offset + 1]) > 126 or not size:
+            return None
+        value = name + size + 1
+        if value > end or (length := data[value - 1]) > 126 or value + length > end:
+            return None
+        offset = value + length
+        pairs.append((data[name : value - 1], data[value:offset]))
+    return pairs
+
+
+def decode(tables: Tables, data: bytes, number: int, *, of_request: bool) -> Headers:
     """The headers in a block; of one that comes several times, the last.
 
     Raises:
         ConnectionFault: it cannot be unpacked, after which no later one could.
         StreamFault: it holds what HTTP/2 forbids.
     """
-    try:
-        pairs = tables.decode(data, raw=True)
-    except HPACKError as error:
-        raise ConnectionFault(wire.COMPRESSION_ERROR, f"header block: {error}") from None
-    except (IndexError, ValueError, OverflowError) as error:
-        # Such have come through from blocks that end too early.
-        raise ConnectionFault(wire.COMPRESSION_ERROR, f"header block: {error!r}") from None
-    return _checked(pairs, number, _OF_REQUESTS if of_request else _OF_RESPONSES)
+    return _checked(tables.unpack(data), number, _OF_REQUESTS if of_request else _OF_RESPONSES)
 
 
 def _checked(pairs: Iterable[tuple[bytes, bytes]], number: int, pseudo: tuple[bytes, ...]) -> Headers:

@@ -28,7 +28,7 @@ class Incoming:
         self._connection = connection
         self.is_plain = False
         self._has_settings = False
-        self._tables = headers.decoder()
+        self._tables = headers.Tables()
         # The header block that has begun: its stream, its flags, what has come of it.
         self._block: tuple[int, int, bytearray] | None = None
         self._readers = {
