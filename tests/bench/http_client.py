@@ -12,14 +12,15 @@ LIMIT_S = 60.0
 
 
 class Connection:
-    """One kept-alive HTTP connection."""
+    """One kept-alive HTTP connection that sends the same request again and again, with a JSON body if one is given."""
 
-    def __init__(self, url: str, path: str) -> None:
+    def __init__(self, url: str, path: str, body: bytes = b"") -> None:
         where = urllib.parse.urlsplit(url)
         assert where.hostname is not None
         self.socket = socket.create_connection((where.hostname, where.port or 80), timeout=LIMIT_S)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.request = f"GET {path} HTTP/1.1\r\nHost: {where.netloc}\r\n\r\n".encode()
+        about_body = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n" if body else ""
+        self.request = f"GET {path} HTTP/1.1\r\nHost: {where.netloc}\r\n{about_body}\r\n".encode() + body
         self._received = bytearray()
         self._missing = -1
 
@@ -65,9 +66,9 @@ class Connection:
         self._missing = length - len(body)
 
 
-def latencies_ms(url: str, path: str, *, rounds: int, warm_up: int = 50) -> list[float]:
+def latencies_ms(url: str, path: str, *, rounds: int, warm_up: int = 50, body: bytes = b"") -> list[float]:
     """How long each of `rounds` requests took, one after the other on one connection."""
-    with Connection(url, path) as connection:
+    with Connection(url, path, body) as connection:
         for _ in range(warm_up):
             connection.ask()
         return list(_timed(connection, rounds))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,26 @@ def idle_lists(quick: bool) -> list[Figure]:
                 figures += _other_endpoints(cluster, rounds)
             rate = [requests_per_second(cluster.url, "/_tasks", connections=8, seconds=1) for _ in range(3)]
             figures.append(of_samples(f"lists a second, 8 connections, {nodes} nodes", "/s", rate))
+    return figures
+
+
+def lists_of(urls: Sequence[str], quick: bool) -> list[Figure]:
+    """Lists by any server of the same API that runs already, in turn with an idle taskfan of as many nodes."""
+    rounds, blocks = (100, 3) if quick else (1000, 5)
+    figures = []
+    with Cluster(nodes=len(urls)) as cluster:
+        servers = {urls[0]: urls[0], f"taskfan, {len(urls)} nodes": cluster.url}
+        for path in ("/_tasks", "/_tasks?nodes=_local", "/_tasks?detailed", "/_tasks?group_by=parents", "/_cat/tasks"):
+            samples: dict[str, list[float]] = {name: [] for name in servers}
+            # Block by block in turn, so that what else the machine does meets both alike.
+            for _ in range(blocks):
+                for name, url in servers.items():
+                    samples[name] += latencies_ms(url, path, rounds=rounds)
+            for name in servers:
+                figures += of_latencies(f"GET {path}, {name}", samples[name])
+        for name, url in servers.items():
+            rate = [requests_per_second(url, "/_tasks", connections=8, seconds=1) for _ in range(3)]
+            figures.append(of_samples(f"lists a second, 8 connections, {name}", "/s", rate))
     return figures
 
 

@@ -1,0 +1,132 @@
+"""How quickly documents are written, copied and found on three nodes, with and without replicas."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from taskfan.cluster import Cluster
+from tests.bench.figures import Figure, of_latencies, of_samples
+from tests.bench.http_client import latencies_ms
+
+BATCH = 1000
+# Bounds that the project set itself, on two cores: documents a second.
+BULK_TARGET, REINDEX_TARGET = ">= 10000", ">= 5000"
+TERM = b'{"query":{"term":{"n":7}},"size":10}'
+LIMIT_S = 120
+
+
+def documents(quick: bool) -> list[Figure]:
+    """Bulks of 1,000 documents on one connection and on one for each node, reindexes without throttle, searches."""
+    batches, rounds = (10, 3) if quick else (30, 5)
+    figures = []
+    for replicas in (0, 1):
+        with Cluster(nodes=3) as cluster:
+            figures += _written(cluster, replicas, batches, rounds)
+            figures += _found(cluster, replicas, 100 if quick else 1000)
+    return figures
+
+
+def _written(cluster: Cluster, replicas: int, batches: int, rounds: int) -> list[Figure]:
+    one: list[float] = []
+    each: list[float] = []
+    copied: list[float] = []
+    sliced: list[float] = []
+    bodies = [_bulk(first) for first in range(0, batches * BATCH, BATCH)]
+    for number in range(rounds + 1):
+        for index in ("alone", "books", "copy", "sliced"):
+            _make(cluster.url, index, replicas)
+        figures = (
+            (one, _bulks_took_s(cluster.urls[:1], "alone", bodies)),
+            (each, _bulks_took_s(cluster.urls, "books", bodies)),
+            (copied, _reindex_took_s(cluster.url, "copy", len(bodies) * BATCH, 1)),
+            (sliced, _reindex_took_s(cluster.url, "sliced", len(bodies) * BATCH, 3)),
+        )
+        # The first round warms up.
+        if number:
+            for samples, took_s in figures:
+                samples.append(len(bodies) * BATCH / took_s)
+    what = f"3 nodes, {replicas} replicas"
+    return [
+        of_samples(f"documents bulk-indexed a second, 1 connection, {what}", "/s", one, BULK_TARGET),
+        of_samples(f"documents bulk-indexed a second, 3 connections, {what}", "/s", each, BULK_TARGET),
+        of_samples(f"documents reindexed a second, {what}", "/s", copied, REINDEX_TARGET),
+        of_samples(f"documents reindexed a second, 3 slices, {what}", "/s", sliced, REINDEX_TARGET),
+    ]
+
+
+def _found(cluster: Cluster, replicas: int, rounds: int) -> list[Figure]:
+    what = f"3 nodes, {replicas} replicas"
+    everything = latencies_ms(cluster.url, "/books/_search", rounds=rounds, warm_up=10)
+    by_term = latencies_ms(cluster.url, "/books/_search", rounds=rounds, warm_up=10, body=TERM)
+    by_id = latencies_ms(cluster.url, "/books/_doc/7", rounds=rounds, warm_up=10)
+    return [
+        *of_latencies(f"search for all, {what}", everything),
+        *of_latencies(f"search for a term, {what}", by_term),
+        *of_latencies(f"GET of a document, {what}", by_id),
+    ]
+
+
+def _bulk(first: int) -> bytes:
+    lines = (
+        f'{{"index":{{"_id":"{number}"}}}}\n{{"title":"book {number}","n":{number % 1000},"tags":["a","b"]}}\n'
+        for number in range(first, first + BATCH)
+    )
+    return "".join(lines).encode()
+
+
+def _make(url: str, index: str, replicas: int) -> None:
+    _ask(url, "DELETE", f"/{index}?ignore_unavailable=true")
+    settings = {"number_of_shards": 3, "number_of_replicas": replicas}
+    _ask(url, "PUT", f"/{index}", json.dumps({"settings": settings}).encode())
+    _ask(url, "GET", f"/_cluster/health/{index}?wait_for_status=green")
+
+
+def _bulks_took_s(urls: Sequence[str], index: str, bodies: Sequence[bytes]) -> float:
+    """The bodies, dealt to one connection for each URL, each with one request in flight."""
+    threads = [
+        threading.Thread(target=_send_bulks, args=(url, index, bodies[number :: len(urls)]))
+        for number, url in enumerate(urls)
+    ]
+    begun = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LIMIT_S)
+    took_s = time.perf_counter() - begun
+    _ask(urls[0], "POST", f"/{index}/_refresh")
+    assert _ask(urls[0], "GET", f"/{index}/_count")["count"] == len(bodies) * BATCH
+    return took_s
+
+
+def _send_bulks(url: str, index: str, bodies: Sequence[bytes]) -> None:
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=LIMIT_S)
+    for body in bodies:
+        connection.request("POST", f"/{index}/_bulk", body, {"Content-Type": "application/x-ndjson"})
+        answer = connection.getresponse().read()
+        assert b'"errors":false' in answer[:100], answer[:500]
+    connection.close()
+
+
+def _reindex_took_s(url: str, dest: str, count: int, slices: int) -> float:
+    body = {"source": {"index": "books"}, "dest": {"index": dest}}
+    begun = time.perf_counter()
+    answer = _ask(url, "POST", f"/_reindex?slices={slices}", json.dumps(body).encode())
+    took_s = time.perf_counter() - begun
+    assert answer["created"] == count, answer
+    return took_s
+
+
+def _ask(url: str, method: str, path: str, body: bytes = b"") -> Any:
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=LIMIT_S)
+    connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+    answer = connection.getresponse()
+    text = answer.read()
+    connection.close()
+    assert answer.status < 400, text[:500]
+    return json.loads(text)
