@@ -4,41 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from taskfan.cluster import Cluster, ClusterError, launch
+from taskfan.cluster import Cluster
 from taskfan.cluster.cli import cli
 from taskfan.cluster.ports import bind
-from taskfan.cluster.state_directory import RunRecord, StateDirectory
-from tests.cluster.processes import processes_of, wait_until
+from tests.cluster.commands import process_of, run
+from tests.cluster.processes import processes_of
 
 NAME = f"cli-{os.getpid()}"
-
-
-def run(*words: str, given: str | None = None) -> Result:
-    return CliRunner().invoke(cli, list(words), given, prog_name="taskfan")
-
-
-@contextmanager
-def process_of(command: list[str], **options: Any) -> Iterator[subprocess.Popen[str]]:
-    """A process that is gone after the block, whatever the test thought of it."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait(20)
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +95,23 @@ def test_verbs_do_what_they_say(verbs: list[str], state: str, started: dict[str,
         result = run(verb, "opensearch-node2", "--name", NAME, "--json")
         assert result.exit_code == 0, result.output
     assert json.loads(result.output)["nodes"][1]["state"] == state
+
+
+def test_a_node_that_was_killed_is_told_from_one_that_was_stopped(started: dict[str, Any]) -> None:
+    said = [run(verb, "opensearch-node3", "--name", NAME).output for verb in ("stop", "kill", "start", "kill", "kill")]
+    row = next(row for row in run("status", "--name", NAME).output.splitlines() if "opensearch-node3" in row)
+    assert run("start", "opensearch-node3", "--name", NAME).exit_code == 0
+
+    words = ("is stopped", "did not run", "is running", "is killed", "did not run")
+    assert said == [f"Node [opensearch-node3] {word}.\n" for word in words]
+    assert row.endswith("killed")
+
+
+def test_output_that_finds_no_room_is_an_error_in_a_sentence(started: dict[str, Any]) -> None:
+    command = [sys.executable, "-m", "taskfan.cluster.cli", "status", "--json", "--name", NAME]
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+    assert (ended.returncode, ended.stderr) == (1, "Error: Cannot write what was asked for: No space left on device.\n")
 
 
 def test_several_nodes_can_be_named(started: dict[str, Any]) -> None:
@@ -236,7 +234,7 @@ def test_logs_are_followed_until_interrupted(started: dict[str, Any]) -> None:
         (["tasks", "--name", "nobody"], 1, "Cluster [nobody] does not run"),
         (["tasks", "--url", "http://127.0.0.1:1"], 1, "http://127.0.0.1:1 gave no answer to GET /_tasks"),
         (["kill", "x", "--name", "STARTED"], 1, "No node is named [x]: there are opensearch-node1"),
-        (["up", "-n", "0"], 2, "A cluster has 1 to 1000 nodes, not 0."),
+        (["up", "-n", "0"], 2, "A cluster has 1 to 1000 nodes; not 0."),
         (["up", "-n", "x"], 2, "Invalid value for '-n'"),
         (["up", "--any-port", "--http-port", "1"], 2, "Either --any-port, or --http-port"),
         (["up", "--any-port", "--port-offset", "1000"], 2, "Either --any-port, or --http-port"),
@@ -294,98 +292,3 @@ def test_help_imports_nothing_that_is_slow() -> None:
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
     assert told.stdout == "[]\n"
-
-
-def test_in_the_foreground_a_cluster_ends_with_ctrl_c(state_home: Path) -> None:
-    name = f"{NAME}-foreground"
-    command = [sys.executable, "-u", "-m", "taskfan.cluster.cli", "up", "-n", "1", "--any-port", "--foreground"]
-    with process_of([*command, "--name", name], stderr=subprocess.PIPE) as process:
-        assert process.stderr is not None
-        assert process.stderr.readline() == "Ctrl-C stops it.\n"
-        assert len(processes_of(name)) == 3
-        process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=20)[1] == ""
-        assert process.returncode == 0
-        assert processes_of(name) == []
-
-
-def test_in_the_foreground_a_cluster_can_be_stopped_from_elsewhere(state_home: Path) -> None:
-    name = f"{NAME}-elsewhere"
-    command = [sys.executable, "-u", "-m", "taskfan.cluster.cli", "up", "-n", "1", "--any-port", "--foreground"]
-    with process_of([*command, "--name", name], stderr=subprocess.PIPE) as process:
-        assert process.stderr is not None
-        assert process.stderr.readline() == "Ctrl-C stops it.\n"
-        forgotten = run("down", "--name", name, "--forget")
-        process.communicate(timeout=20)
-        assert process.returncode == 0
-    directory = state_home / "taskfan" / name
-    assert forgotten.output == f"Cluster [{name}] is stopped.\n{directory} is removed.\n"
-    assert not directory.exists()
-
-
-def test_a_cluster_whose_directory_is_removed_ends(state_home: Path) -> None:
-    name = f"{NAME}-removed"
-    assert run("up", "-n", "1", "--any-port", "--name", name).exit_code == 0
-    shutil.rmtree(state_home / "taskfan" / name)
-    wait_until(lambda: not processes_of(name), "all processes end")
-
-
-def test_a_supervisor_that_stands_still_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "STATUS_TIMEOUT_S", 0.05)
-    monkeypatch.setattr(launch, "END_TIMEOUT_S", 0.05)
-    path = StateDirectory.make_temporary().path / "sock"
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen()
-        control = launch.Control.connect_to(RunRecord(4321, str(path)))
-        assert control is not None
-        for ask in (lambda: control.ask("status"), control.down):
-            with pytest.raises(ClusterError, match=r"\(process 4321\).*`kill -KILL 4321` ends it"):
-                ask()
-        control.close()
-    shutil.rmtree(path.parent)
-
-
-def test_ctrl_c_while_the_command_is_imported_says_nothing() -> None:
-    code = (
-        "import sys\n"
-        "class Interrupt:\n"
-        "    def find_spec(self, name, *_):\n"
-        "        if name == 'click': raise KeyboardInterrupt\n"
-        "sys.meta_path.insert(0, Interrupt())\n"
-        "from taskfan.cluster.__main__ import main; main()"
-    )
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
-
-
-# What can be seen of a start from outside, in the order in which it comes.
-MOMENTS: dict[str, Callable[[Path, str], object]] = {
-    "process": lambda directory, name: processes_of(name),
-    "lock": lambda directory, name: (directory / "supervisor.lock").exists(),
-    "first log": lambda directory, name: any((directory / "logs").glob("*.log")),
-    "all logs": lambda directory, name: len(list((directory / "logs").glob("*.log"))) == 3,
-    "state": lambda directory, name: (directory / "cluster.json").exists(),
-    "socket": lambda directory, name: (directory / "control.sock").exists(),
-    "ready": lambda directory, name: (directory / "supervisor.json").exists(),
-}
-
-
-@pytest.mark.parametrize("moment", ["at once", *MOMENTS])
-def test_ctrl_c_leaves_a_whole_cluster_or_nothing(moment: str, state_home: Path) -> None:
-    name = f"{NAME}-{moment.replace(' ', '-')}"
-    directory = state_home / "taskfan" / name
-    command = [sys.executable, "-m", "taskfan.cluster.cli", "up", "-n", "3", "--any-port", "--name", name]
-    with process_of(command, stderr=subprocess.STDOUT) as process:
-        if moment != "at once":
-            wait_until(lambda: MOMENTS[moment](directory, name) or process.poll() is not None, moment)
-        process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=30)
-    if process.returncode == 0:
-        # Too late: it had said that the cluster is ready, and the cluster is.
-        assert "is ready: 3 nodes" in output
-        assert run("status", "--name", name).output.startswith(f"Cluster [{name}]: 3 of 3 nodes run")
-        run("down", "--name", name)
-    wait_until(lambda: not processes_of(name), "all processes end")
-    assert not (directory / "supervisor.json").exists()
-    assert not (directory / "control.sock").exists()

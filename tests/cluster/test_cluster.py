@@ -65,6 +65,21 @@ def test_work_is_started_listed_and_cancelled(cluster: Cluster) -> None:
     assert list(cancelled["nodes"]) == [cluster.nodes[1].id]
 
 
+def test_plans_that_ship_with_taskfan_are_started_by_name(cluster: Cluster) -> None:
+    task_id = cluster.start_work("search_fan_out")
+    node_id, _, number = task_id.rpartition(":")
+    listed = cluster.list_tasks(group_by="none")["tasks"]
+    assert (node_id, int(number)) in [(task["node"], task["id"]) for task in listed]
+    cluster.cancel_tasks(task_id)
+    with pytest.raises(ConfigError, match=r"no plan of that name ships with taskfan \(.*stubborn_children"):
+        cluster.start_work("no_such_plan")
+
+
+def test_a_cluster_shows_what_it_is(cluster: Cluster) -> None:
+    assert repr(cluster) == f"<Cluster taskfan: 3 nodes, {cluster.nodes[0].url}>"
+    assert repr(Cluster(nodes=1)) == "<Cluster, not started>"
+
+
 def test_a_plan_that_cannot_be_carried_out_is_refused_with_its_field(cluster: Cluster) -> None:
     with pytest.raises(RequestFailed, match="durration") as raised:
         cluster.start_work({"action": "x", "durration": "1s"})

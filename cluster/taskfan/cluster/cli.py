@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import signal
 import time
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,12 @@ class _Group(click.Group):
         except KeyboardInterrupt:
             # As of a program that the signal ended: whoever pressed the keys knows why.
             context.exit(INTERRUPTED)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            # Such as of `> /dev/full`; what the cluster itself writes is a ClusterError.
+            click.echo(f"Error: Cannot write what was asked for: {error.strerror}.", err=True)
+            context.exit(1)
         except Exception as error:
             # Imported when it is needed: it must not slow `--help`.
             from taskfan.cluster.errors import ClusterError
@@ -273,9 +280,11 @@ def _add_verb(verb: Verb, done: str, what: str) -> None:
 
         control = Control.connect(name)
         for node in nodes:
+            known = {name: now.pid for now in control.ask("status").nodes for name in (now.name, now.id)}
             now = control.ask(verb, node)
             if not as_json:
-                click.echo(f"Node [{node}] is {done}.")
+                did_not_run = verb in ("kill", "stop") and known.get(node) == 0
+                click.echo(f"Node [{node}] {'did not run' if did_not_run else f'is {done}'}.")
         if as_json:
             click.echo(status_json(now))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os.path
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -188,22 +187,6 @@ def work(plan: str, name: str | None, url: str | None, wait: bool, seed: int | N
 
 
 def _read_plan(plan: str) -> Mapping[str, object]:
-    from taskfan.cluster.config import read_config, read_config_file
+    from taskfan.cluster.config import read_config, read_plan
 
-    if plan == "-":
-        return read_config(sys.stdin.read(), "standard input")
-    return read_config_file(_plan_path(plan))
-
-
-def _plan_path(plan: str) -> str:
-    """The file of a plan given by path, or by the name of an example."""
-    # A pipe is as good as a file; of a directory the reading tells what it is.
-    if os.path.exists(plan):
-        return plan
-    from taskfan.coordinator.example_plans import example_names, example_path
-
-    example = example_path(plan)
-    if example is None:
-        known = ", ".join(example_names())
-        raise click.UsageError(f"There is no file [{plan}], and no plan of that name ships with taskfan ({known}).")
-    return str(example)
+    return read_config(sys.stdin.read(), "standard input") if plan == "-" else read_plan(plan)

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from taskfan.cluster.cluster_node import ClusterNode
-from taskfan.cluster.config import ClusterConfig, Options, cluster_config, read_config_file
+from taskfan.cluster.config import ClusterConfig, Options, cluster_config, read_config_file, read_plan
 from taskfan.cluster.errors import ClusterError
 from taskfan.cluster.launch import PATIENCE_S, Control, Launched
 from taskfan.cluster.leaks import Footprint
@@ -222,6 +222,11 @@ class Cluster:
 
     # ------------------------------------------------------------------ what it is
 
+    def __repr__(self) -> str:
+        if self._last is None:
+            return "<Cluster, not started>"
+        return f"<Cluster {self._last.name}: {len(self._nodes)} nodes, {self._last.nodes[0].url}>"
+
     def _take(self, status: ClusterStatus) -> None:
         self._last = status
         known = {node.id: node for node in self._nodes}
@@ -293,6 +298,11 @@ class Cluster:
             self._faults = Faults(self)
         return self._faults
 
+    @property
+    def has_faults(self) -> bool:
+        """Whether anybody used `faults` here."""
+        return self._faults is not None
+
     def ask_faults(self, command: FaultCommand) -> list[FaultReport]:
         """Have the supervisor do something about faults; `faults` is the usual way."""
         with self._lock:
@@ -350,13 +360,18 @@ class Cluster:
         answer: dict[str, Any] = ask(self._url_of(node), "POST", path, parameters)
         return answer
 
-    def start_work(self, plan: Mapping[str, Any], *, node: ClusterNode | None = None) -> str:
+    def start_work(self, plan: Mapping[str, Any] | str | Path, *, node: ClusterNode | None = None) -> str:
         """Start simulated work and return the id of its task, without waiting for its end.
 
+        Args:
+            plan: itself, the path of its file, or the name of one that ships with taskfan, such as "search_fan_out".
+
         Raises:
+            ConfigError: there is no such plan.
             RequestFailed: the plan cannot be carried out; the reason names the field.
         """
-        answer = ask(self._url_of(node), "POST", "/_taskfan/work", {"wait_for_completion": False}, plan)
+        body = plan if isinstance(plan, Mapping) else read_plan(str(plan))
+        answer = ask(self._url_of(node), "POST", "/_taskfan/work", {"wait_for_completion": False}, body)
         return str(answer["task"])
 
     def _url_of(self, node: ClusterNode | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -99,6 +100,7 @@ class ClusterConfig(msgspec.Struct, frozen=True):
 
 def cluster_config(options: Options) -> ClusterConfig:
     """The whole cluster, checked. Raises ConfigError, which names the field and the remedy."""
+    _check_numbers(options)
     of_cluster, of_nodes = _sections(options)
     shared = _shared(options, of_cluster)
     each = [
@@ -201,9 +203,23 @@ def _node_count(options: Options, listed: int) -> int:
     count = options.nodes if options.nodes is not None else listed or DEFAULT_NODES
     if count < listed:
         raise ConfigError(f"{options.config_name} lists {listed} nodes, more than the {count} asked for.")
-    if count < 1 or options.coordinating_only < 0 or count + options.coordinating_only > MOST_NODES:
-        raise ConfigError(f"A cluster has 1 to {MOST_NODES} nodes, not {count + options.coordinating_only}.")
+    if count < 1:
+        beside = ", beside those that only coordinate" if options.coordinating_only else ""
+        raise ConfigError(f"A cluster has 1 to {MOST_NODES} nodes{beside}; not {count}.")
+    if options.coordinating_only < 0:
+        raise ConfigError(f"The nodes that only coordinate are 0 or more; not {options.coordinating_only}.")
+    if count + options.coordinating_only > MOST_NODES:
+        raise ConfigError(f"A cluster has 1 to {MOST_NODES} nodes; not {count + options.coordinating_only}.")
     return count
+
+
+def _check_numbers(options: Options) -> None:
+    """Python lets anything through. Raises ConfigError, which names the argument."""
+    for name in ("nodes", "coordinating_only", "http_port", "transport_port", "port_offset"):
+        value = getattr(options, name)
+        is_unsaid = value is None and name not in ("coordinating_only", "port_offset")
+        if not is_unsaid and (not isinstance(value, int) or isinstance(value, bool)):
+            raise ConfigError(f"[{name}] is a whole number; not [{value!r}].")
 
 
 def _node(number: int, values: dict[str, Any], options: Options, count: int) -> NodeConfig:
@@ -301,6 +317,20 @@ def read_config_file(path: str) -> Mapping[str, object]:
         raise ConfigError(f"Cannot read {path}: {error.strerror}.") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is no YAML: {error}.") from None
+
+
+def read_plan(plan: str) -> Mapping[str, object]:
+    """Read a plan of simulated work: a file, or the name of one that ships with taskfan. Raises ConfigError."""
+    # A pipe is as good as a file; of a directory the reading tells what it is.
+    if os.path.exists(plan):
+        return read_config_file(plan)
+    from taskfan.coordinator.example_plans import example_names, example_path
+
+    example = example_path(plan)
+    if example is None:
+        known = ", ".join(example_names())
+        raise ConfigError(f"There is no file [{plan}], and no plan of that name ships with taskfan ({known}).")
+    return read_config_file(str(example))
 
 
 def read_config(text: str, path: str) -> Mapping[str, object]:

@@ -227,6 +227,7 @@ class RunningCluster:
             if member.has_process:
                 self._end(member, signal.SIGKILL)
                 await member.gone()
+                member.reason = "killed"
                 await self._agreed()
 
     async def pause_node(self, member: MemberProcess) -> None:

@@ -34,7 +34,7 @@ def _text(value: object) -> str:
 def file_name(value: object) -> str:
     # Names become file names, and OpenSearch allows no colon in a cluster's.
     if not isinstance(value, str) or not re.fullmatch(r"[^\W_.-][\w.@ -]{0,99}", value):
-        raise ValueError("up to 100 letters, digits, '-', '_' and '.', the first a letter or digit")
+        raise ValueError("up to 100 letters, digits, '-', '_', '.', '@' and spaces, the first a letter or digit")
     return value
 
 
