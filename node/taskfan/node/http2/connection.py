@@ -6,6 +6,8 @@ Whoever owns it hands over what came (`receive`), acts on the events, and then w
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from taskfan.node.grpc_status import Status
 from taskfan.node.http2 import headers, wire
 from taskfan.node.http2.events import Ended, Event, Message
@@ -42,7 +44,7 @@ class Connection:
         # Those with something to send, in turn; and those that may be credited.
         self._sending: dict[Stream, None] = {}
         self._low: list[Stream] = []
-        self._output: list[Output] = [_greeting(is_server)]
+        self._output: list[Output] = [_GREETING_OF_SERVER if is_server else _GREETING_OF_CLIENT]
         # A frame that has come in part, and the bytes until it may be whole.
         self._rest: list[bytes] = []
         self._missing = 0
@@ -368,13 +370,16 @@ class Connection:
         return True
 
 
-def _greeting(is_server: bool) -> bytes:
+def _greeting(more: Mapping[int, int]) -> bytes:
     """The first bytes either side writes: SETTINGS, and the window of the connection."""
     values = {
         wire.INITIAL_WINDOW_SIZE: wire.STREAM_WINDOW,
         wire.MAX_FRAME_SIZE: wire.OUR_MAX_FRAME,
         wire.MAX_HEADER_LIST_SIZE: wire.MAX_HEADER_BLOCK,
+        **more,
     }
-    values |= {wire.MAX_CONCURRENT_STREAMS: wire.MAX_STREAMS} if is_server else {wire.ENABLE_PUSH: 0}
-    greeting = wire.settings(values) + wire.window_update(0, wire.CONNECTION_WINDOW - wire.DEFAULT_WINDOW)
-    return greeting if is_server else wire.PREFACE + greeting
+    return wire.settings(values) + wire.window_update(0, wire.CONNECTION_WINDOW - wire.DEFAULT_WINDOW)
+
+
+_GREETING_OF_SERVER = _greeting({wire.MAX_CONCURRENT_STREAMS: wire.MAX_STREAMS})
+_GREETING_OF_CLIENT = wire.PREFACE + _greeting({wire.ENABLE_PUSH: 0})

@@ -31,18 +31,6 @@ class Incoming:
         self._tables = headers.Tables()
         # The header block that has begun: its stream, its flags, what has come of it.
         self._block: tuple[int, int, bytearray] | None = None
-        self._readers = {
-            wire.DATA: self._data,
-            wire.HEADERS: self._headers,
-            wire.PRIORITY: self._priority,
-            wire.RST_STREAM: self._rst_stream,
-            wire.SETTINGS: self._settings,
-            wire.PUSH_PROMISE: self._push_promise,
-            wire.PING: self._ping,
-            wire.GOAWAY: self._goaway,
-            wire.WINDOW_UPDATE: self._window_update,
-            wire.CONTINUATION: self._continuation,
-        }
 
     def frame(self, type: int, flags: int, number: int, payload: bytes) -> None:
         """Take a whole frame.
@@ -57,9 +45,8 @@ class Incoming:
         # What carries no message; a WINDOW_UPDATE asks for nothing, and some send two with each message.
         if type != wire.WINDOW_UPDATE and not (type == wire.DATA and payload):
             self._connection.control_frames += 1
-        reader = self._readers.get(type)
-        if reader is not None:
-            reader(flags, number, payload)
+        if type < len(_READERS):
+            _READERS[type](self, flags, number, payload)
 
     # ------------------------------------------------------------------ messages
 
@@ -288,3 +275,18 @@ class Incoming:
 
 def _window_code(increment: int) -> int:
     return wire.FLOW_CONTROL_ERROR if increment else wire.PROTOCOL_ERROR
+
+
+# By type; of the types beyond, HTTP/2 says to take no notice.
+_READERS = (
+    Incoming._data,
+    Incoming._headers,
+    Incoming._priority,
+    Incoming._rst_stream,
+    Incoming._settings,
+    Incoming._push_promise,
+    Incoming._ping,
+    Incoming._goaway,
+    Incoming._window_update,
+    Incoming._continuation,
+)
