@@ -50,6 +50,9 @@ def test_fixtures_give_clusters_of_the_wanted_size(pytester: pytest.Pytester) ->
             SHARED.append(opensearch_cluster_proc)
             assert opensearch_cluster_proc is SHARED[0]
             assert len(opensearch_cluster_proc.nodes) == 3
+            # What the test before it left set is not there any more.
+            assert opensearch_cluster_proc.faults.all() == []
+            opensearch_cluster_proc.faults.drop(action="*", may_not_fire=True).set()
 
         @pytest.mark.nodes("2")
         def test_wrong_marker(opensearch_cluster):
@@ -71,6 +74,9 @@ def test_a_failure_shows_the_logs_and_a_leak_fails_its_test(pytester: pytest.Pyt
 
         @pytest.mark.nodes(1)
         def test_fails(opensearch_cluster):
+            opensearch_cluster.switch_journal(True)
+            assert opensearch_cluster.faults.all() == []
+            opensearch_cluster.list_tasks()
             assert False
 
         def test_fails_inside_its_own_cluster():
@@ -102,6 +108,8 @@ def test_a_failure_shows_the_logs_and_a_leak_fails_its_test(pytester: pytest.Pyt
             "process * lives: * taskfan.cluster.supervisor taskfan *",
             "* log of opensearch-node1 *",
             "*serving http*",
+            "* journal of taskfan *",
+            "*cluster:monitor/tasks/lists*",
             "* log of mine-1 *",
             "*serving http*",
         ]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 DEFAULT_NODES = 3
 _SHOWN_NODES = 10
+_SHOWN_EVENTS = 200
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -93,6 +94,28 @@ def _cluster_module() -> Any:
     return sys.modules.get("taskfan.cluster.cluster")
 
 
+def _reset_faults(item: pytest.Item) -> None:
+    """The shared cluster goes to the next test: without what this one set there and did not take back."""
+    cluster = getattr(item, "funcargs", {}).get("opensearch_cluster_proc")
+    if cluster is not None and cluster.has_faults:
+        # One that the test has stopped has none any more.
+        with suppress(_cluster_module().ClusterError):
+            cluster.faults.reset()
+
+
+def _journals() -> Iterator[tuple[str, str]]:
+    """What the nodes of clusters with faults noted: a heading and a table for each."""
+    for cluster in _cluster_module().live_clusters.values():
+        if not cluster.has_faults:
+            continue
+        # Beside a failure nothing else may fail.
+        with suppress(Exception):
+            journal = cluster.journal()
+            if journal.entries:
+                lines = journal.table().splitlines()
+                yield f"journal of {cluster.name}", "\n".join(lines[-_SHOWN_EVENTS:])
+
+
 _of_call = pytest.StashKey[list[Any]]()
 
 
@@ -112,6 +135,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
     """After the fixtures are gone, nothing of what the test started may be left."""
+    _reset_faults(item)
     result = yield
     left_over: list[str] = []
     module = _cluster_module()
@@ -138,6 +162,7 @@ def pytest_runtest_makereport(
         for cluster in module.live_clusters.values():
             logs |= cluster.last_log_lines()
         report.sections += [(f"log of {name}", "\n".join(lines)) for name, lines in list(logs.items())[:_SHOWN_NODES]]
+        report.sections += list(_journals())
     if module is not None and call.when == "teardown":
         module.last_words.clear()
     return report
