@@ -7,7 +7,8 @@ A single write is a bulk of one that goes by another name. Source: OpenSearch `T
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from taskfan.coordinator.index_admin import AUTO_CREATE_ACTION, auto_create_request
 from taskfan.node.actions.bulk_shard import BULK

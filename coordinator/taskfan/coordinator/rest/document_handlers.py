@@ -7,7 +7,6 @@ Source: OpenSearch `RestBulkAction`, `RestIndexAction`, `RestDeleteAction`, `Res
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -237,7 +236,7 @@ async def update_document(node: Node, request: RestRequest) -> Answer:
     read = read_update(body)
     read.validate()
     if given["doc_as_upsert"] and not read.doc_as_upsert:
-        item = replace(item, source=_encode({**msgspec.json.decode(body), "doc_as_upsert": True}))
+        item = msgspec.structs.replace(item, source=_encode({**msgspec.json.decode(body), "doc_as_upsert": True}))
     timeout = given["timeout"]
     message = pb.UpdateRequest(
         item=requests_to_wire([item]),

@@ -6,6 +6,8 @@ import enum
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from taskfan.node.errors import IllegalArgument, ValidationFailed
 
 MATCH_ANY = -3
@@ -48,8 +50,8 @@ def parse_op_type(text: str) -> OpType:
         raise IllegalArgument(f"opType must be 'create' or 'index', found: [{text}]") from None
 
 
-@dataclass(frozen=True, slots=True)
-class WriteRequest:
+# A struct, as a bulk makes thousands: quicker made than a frozen dataclass, and on the wire without names.
+class WriteRequest(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     """One write of one document, before it is known which shard it goes to.
 
     `source` are the bytes of the document as they came: for an update, those of the request's body. An `id` of None
@@ -122,8 +124,7 @@ class WriteRequest:
             raise ValidationFailed(*found)
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
     """One state of one document of a shard. A deleted one has no source.
 
     `source` is what the client sent, byte for byte. `deleted_ms` is when a deletion happened, in wall time.
@@ -163,8 +164,7 @@ class Result(enum.Enum):
         return {Result.CREATED: 201, Result.NOT_FOUND: 404}.get(self, 200)
 
 
-@dataclass(frozen=True, slots=True)
-class WriteResult:
+class WriteResult(msgspec.Struct, frozen=True):
     """A write that was done: the state it made, which is also what the replicas are sent."""
 
     document: Document

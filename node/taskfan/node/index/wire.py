@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -49,7 +48,7 @@ def requests_to_wire(items: Sequence[WriteRequest]) -> bytes:
 def requests_from_wire(data: bytes) -> list[WriteRequest]:
     """Writes, in order."""
     return [
-        item if item.fetch_source is None else replace(item, fetch_source=_filter_of(item.fetch_source))
+        item if item.fetch_source is None else msgspec.structs.replace(item, fetch_source=_filter_of(item.fetch_source))
         for item in _decode_requests(data)
     ]
 
