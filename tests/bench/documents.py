@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from taskfan.cluster import Cluster
 from tests.bench.figures import Figure, of_latencies, of_samples
 from tests.bench.http_client import latencies_ms
+from tests.bench.processes import cpu_s
 
 BATCH = 1000
 # Bounds that the project set itself, on two cores: documents a second.
@@ -37,27 +38,41 @@ def _written(cluster: Cluster, replicas: int, batches: int, rounds: int) -> list
     each: list[float] = []
     copied: list[float] = []
     sliced: list[float] = []
+    bulk_cpu: list[float] = []
+    reindex_cpu: list[float] = []
     bodies = [_bulk(first) for first in range(0, batches * BATCH, BATCH)]
+    count = batches * BATCH
+    # The first round warms up.
     for number in range(rounds + 1):
         for index in ("alone", "books", "copy", "sliced"):
             _make(cluster.url, index, replicas)
-        figures = (
-            (one, _bulks_took_s(cluster.urls[:1], "alone", bodies)),
-            (each, _bulks_took_s(cluster.urls, "books", bodies)),
-            (copied, _reindex_took_s(cluster.url, "copy", len(bodies) * BATCH, 1)),
-            (sliced, _reindex_took_s(cluster.url, "sliced", len(bodies) * BATCH, 3)),
-        )
-        # The first round warms up.
+        began_cpu_s = _cpu_s(cluster)
+        one_s = _bulks_took_s(cluster.urls[:1], "alone", bodies)
+        bulk_cpu_s = _cpu_s(cluster) - began_cpu_s
+        each_s = _bulks_took_s(cluster.urls, "books", bodies)
+        began_cpu_s = _cpu_s(cluster)
+        copied_s = _reindex_took_s(cluster.url, "copy", count, 1)
+        reindex_cpu_s = _cpu_s(cluster) - began_cpu_s
+        sliced_s = _reindex_took_s(cluster.url, "sliced", count, 3)
         if number:
-            for samples, took_s in figures:
-                samples.append(len(bodies) * BATCH / took_s)
+            for rates, took_s in ((one, one_s), (each, each_s), (copied, copied_s), (sliced, sliced_s)):
+                rates.append(count / took_s)
+            bulk_cpu.append(1e6 * bulk_cpu_s / count)
+            reindex_cpu.append(1e6 * reindex_cpu_s / count)
     what = f"3 nodes, {replicas} replicas"
     return [
         of_samples(f"documents bulk-indexed a second, 1 connection, {what}", "/s", one, BULK_TARGET),
         of_samples(f"documents bulk-indexed a second, 3 connections, {what}", "/s", each, BULK_TARGET),
         of_samples(f"documents reindexed a second, {what}", "/s", copied, REINDEX_TARGET),
         of_samples(f"documents reindexed a second, 3 slices, {what}", "/s", sliced, REINDEX_TARGET),
+        # What hardly changes with what else the machine does.
+        of_samples(f"processor time of all nodes for a document bulk-indexed, {what}", "µs", bulk_cpu),
+        of_samples(f"processor time of all nodes for a document reindexed, {what}", "µs", reindex_cpu),
     ]
+
+
+def _cpu_s(cluster: Cluster) -> float:
+    return sum(cpu_s(node.pid) for node in cluster.nodes)
 
 
 def _found(cluster: Cluster, replicas: int, rounds: int) -> list[Figure]:
