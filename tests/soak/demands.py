@@ -23,7 +23,7 @@ from taskfan.node.journal import StateApplied, entry_of
 DEADLINE_S = 30.0
 # A process takes some rounds until all is in memory that is made once, and some more tell whether it grows.
 WARM_ROUNDS, LEAST_ROUNDS = 10, 12
-MOST_GROWTH_BYTES, MOST_BYTES = 4 << 20, 40 << 20
+MOST_GROWTH_BYTES, MOST_BYTES = 6 << 20, 40 << 20
 MOST_DESCRIPTORS_MORE = 3
 WORDS_OF_BANS = (b'"ban_of"', b'"link_closed"', b'"removed"', b'"journal_opened"')
 
