@@ -141,6 +141,7 @@ def test_work_is_started_shown_as_a_tree_and_cancelled(started: dict[str, Any]) 
     assert "└── " in tree.output
     assert cancelled.exit_code == 0
     assert task_id in cancelled.output.splitlines()
+    assert f"cancelling 1 tasks: {task_id}" in run("logs", "opensearch-node1", "-n", "100", "--name", NAME).output
     assert listed["tasks"][task_id]["cancelled"] is True
 
 
@@ -157,6 +158,8 @@ def test_a_node_that_stands_still_costs_no_other_nodes_tasks(started: dict[str, 
     assert listed.exit_code == 1
     assert f"Failure of node {silent['id']}: receive_timeout_transport_exception" in listed.output
     assert f"{first['id']}:" in listed.stdout
+    log = run("logs", "opensearch-node1", "-n", "100", *named).output
+    assert "[opensearch-node2] gave no answer to [cluster:monitor/tasks/lists[n]] within 300 ms" in log
     assert cancelled.exit_code == 1
     assert "gave no answer to POST /_tasks/_cancel within 0.3 s. The cancel goes on" in cancelled.output
 

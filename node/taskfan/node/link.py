@@ -242,6 +242,7 @@ class SendingEnd(LinkEnd):
             node, action = self.to, waiting.action
             if self.context.journal.is_on:
                 link_journal.request_timed_out(self, request_id, action, timeout_ms)
+            _log.info("[%s] gave no answer to [%s] within %d ms", node.name, action, timeout_ms)
             _fail(waiting, ReceiveTimeout(node.name, node.transport_address, action, request_id, timeout_ms))
 
     def forget(self, request_id: int) -> None:

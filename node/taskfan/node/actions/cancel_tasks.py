@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from taskfan.node.action_filter import select, task_filter
 from taskfan.node.errors import IllegalArgument, TaskfanError, TaskNotFound
 from taskfan.node.failures import TaskFailure
@@ -12,6 +14,8 @@ from taskfan.node.task_json import render_tasks
 from taskfan.v1 import actions_pb2 as pb
 
 CANCEL_ACTION = "cluster:admin/tasks/cancel"
+MOST_LOGGED = 10
+log = logging.getLogger(__name__)
 
 
 async def cancel_tasks_of_node(context: ActionContext, request: pb.CancelTasksRequest) -> pb.NodeTasksResponse:
@@ -27,6 +31,9 @@ async def cancel_tasks_of_node(context: ActionContext, request: pb.CancelTasksRe
     """
     node = context.node
     tasks = _tasks_meant(context, request.filter)
+    if tasks:
+        shown = ", ".join(str(task.id) for task in tasks[:MOST_LOGGED])
+        log.info("cancelling %d tasks: %s%s", len(tasks), shown, " …" if len(tasks) > MOST_LOGGED else "")
     headers = context.task.headers
     cancels = [node.cancel(task, request.reason, wait=request.wait_for_completion, headers=headers) for task in tasks]
     cancelled, failures = [], []
