@@ -121,9 +121,9 @@ def up(foreground: bool, as_json: bool, **options: Any) -> None:
             _end_interrupts()
             cluster.release()
         else:
-            click.echo("Ctrl-C stops it.", err=True)
-            # That is the way to stop it.
+            # That is the way to stop it, from the moment on in which it is said.
             with contextlib.suppress(KeyboardInterrupt):
+                click.echo("Ctrl-C stops it.", err=True)
                 cluster.wait_for_end()
 
 
