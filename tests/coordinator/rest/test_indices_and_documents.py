@@ -175,10 +175,11 @@ def test_health_tells_of_shards_and_waits_for_a_colour() -> None:
 
 
 def test_the_cluster_state_shows_where_copies_are() -> None:
-    _, answer = play(("PUT", "/i", None), ("GET", "/_cluster/state/metadata,routing_table/i", None))
+    _, answer = play(("PUT", "/i", None), ("GET", "/_cluster/state/_all/i", None))
     [[primary, replica]] = answer.json["routing_table"]["indices"]["i"]["shards"].values()
     assert (primary["state"], primary["primary"], replica["state"]) == ("STARTED", True, "UNASSIGNED")
     assert answer.json["metadata"]["indices"]["i"]["primary_terms"] == {"0": 1}
+    assert answer.json["routing_nodes"] == {"unassigned": [replica], "nodes": {primary["node"]: [primary]}}
 
 
 def test_refresh_flush_and_force_merge_count_copies() -> None:

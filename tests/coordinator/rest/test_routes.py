@@ -31,8 +31,6 @@ def test_every_served_get_without_a_name_in_its_path_answers() -> None:
         return {path: (await rest.ask("GET", path)).status for path in [*paths, "/_taskfan"]}
 
     statuses = with_node(story)
-    # The whole cluster state has parts that taskfan lacks.
-    assert statuses.pop("/_cluster/state") == 501
     # These need a body.
     assert [statuses.pop(path) for path in ("/_mget", "/_msearch", "/_search/scroll")] == [400, 400, 400]
     assert set(statuses.values()) == {200}
@@ -188,10 +186,20 @@ def test_sections_of_nodes_are_chosen_by_the_path(target: str, sections: list[st
     assert [name for name in told["nodes"][NODE_ID] if name in known] == sections
 
 
-def test_parts_of_the_cluster_state_are_told_and_others_are_501() -> None:
-    assert ask("GET", "/_cluster/state/cluster_manager_node").json["cluster_manager_node"] == NODE_ID
-    assert ask("GET", "/_cluster/state/nodes").json["nodes"][NODE_ID]["name"] == "n1"
-    assert ask("GET", "/_cluster/state/nodes,customs").status == 501
+def test_the_cluster_state_is_told_whole_or_in_parts() -> None:
+    told = {"cluster_name", "cluster_uuid"}
+    whole = ask("GET", "/_cluster/state").json
+    assert " ".join(whole) == (
+        "cluster_name cluster_uuid version state_uuid master_node cluster_manager_node "
+        "blocks nodes metadata routing_table routing_nodes"
+    )
+    assert whole["blocks"] == {}
+    assert ask("GET", "/_cluster/state/_all").json == whole
+    part = ask("GET", "/_cluster/state/nodes,cluster_manager_node,nosuch").json
+    assert set(part) == {*told, "nodes", "cluster_manager_node"}
+    assert part["cluster_manager_node"] == NODE_ID
+    assert part["nodes"][NODE_ID]["name"] == "n1"
+    assert set(ask("GET", "/_cluster/state/nosuch").json) == told
 
 
 def test_help_takes_only_what_shapes_a_table() -> None:

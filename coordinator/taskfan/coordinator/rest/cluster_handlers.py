@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -10,11 +11,15 @@ from taskfan.coordinator.cluster_health import CLUSTER_HEALTH
 from taskfan.coordinator.cluster_state_action import MAIN, read_cluster_state
 from taskfan.coordinator.grouping import node_failure_object
 from taskfan.coordinator.nodes_info import NODES_INFO
-from taskfan.coordinator.rest.errors import NotServed
 from taskfan.coordinator.rest.index_parameters import INDICES_OPTIONS, indices_options
 from taskfan.coordinator.rest.messages import Answer, RestRequest
 from taskfan.coordinator.rest.parameters import Parameter, boolean, comma_list, parse_time_ms, text, time_ms
-from taskfan.coordinator.rest.state_objects import metadata_object, routing_table_object
+from taskfan.coordinator.rest.state_objects import (
+    blocks_object,
+    metadata_object,
+    routing_nodes_object,
+    routing_table_object,
+)
 from taskfan.node.cluster_state import OPENSEARCH_VERSION, ClusterState, DiscoveryNode
 from taskfan.node.errors import IllegalArgument
 from taskfan.node.index.active_shards import ActiveShardCount
@@ -29,7 +34,19 @@ _METRICS = (
     *("settings", "os", "process", "jvm", "thread_pool", "transport", "http", "plugins", "ingest", "aggregations"),
     *("indices", "search_pipelines"),
 )
-_STATE_METRICS = (*("nodes", "version", "cluster_manager_node", "master_node", "metadata", "routing_table"),)
+# Of a cluster state, in the order in which they are written.
+_STATE_METRICS = (
+    *(
+        "version",
+        "master_node",
+        "cluster_manager_node",
+        "blocks",
+        "nodes",
+        "metadata",
+        "routing_table",
+        "routing_nodes",
+    ),
+)
 _DEFAULT_HEALTH_TIMEOUT_MS = 30_000
 
 NODES_PARAMETERS: tuple[Parameter, ...] = (
@@ -201,36 +218,41 @@ def health_object(health: pb.ClusterHealthResponse, *, human: bool) -> dict[str,
 
 
 async def cluster_state(node: Node, request: RestRequest) -> Answer:
-    """`GET /_cluster/state/{metric}` for the metrics that taskfan has. Source: `RestClusterStateAction`.
+    """`GET /_cluster/state`: of the manager, whole or by metrics; an unknown metric chooses nothing.
 
-    Raises:
-        NotServed: the other metrics, and all of them at once.
+    Source: OpenSearch `RestClusterStateAction`, `ClusterState.Metric.parseString`.
     """
     given = request.parameters
-    metrics = given["metric"] or ["_all"]
-    missing = [metric for metric in metrics if metric not in _STATE_METRICS]
-    if missing:
-        raise NotServed("GET", f"/_cluster/state/{','.join(missing)}")
+    chosen = given["metric"] or ["_all"]
+    metrics = [metric for metric in _STATE_METRICS if "_all" in chosen or metric in chosen]
     state = await read_cluster_state(node, headers=request.headers, local=given["local"])
     names = [index.name for index in resolve(state.indices, given["indices"], indices_options(given))]
     return Answer([_encode(state_object(state, metrics, names))])
 
 
-def state_object(state: ClusterState, metrics: list[str], names: list[str]) -> dict[str, Any]:
+def state_object(state: ClusterState, metrics: Sequence[str], names: Collection[str]) -> dict[str, Any]:
     """The body of a cluster state with these metrics. Source: OpenSearch `ClusterState.toXContent`."""
     body: dict[str, Any] = {"cluster_name": state.cluster_name, "cluster_uuid": state.cluster_uuid}
-    if "version" in metrics:
-        body |= {"version": state.version, "state_uuid": f"{state.term}-{state.version}"}
-    for metric in ("cluster_manager_node", "master_node"):
-        if metric in metrics:
-            body[metric] = state.manager_id
-    if "nodes" in metrics:
-        body["nodes"] = {node.id: _node_object(node) for node in state}
-    if "metadata" in metrics:
-        body["metadata"] = metadata_object(state.indices, names, state.cluster_uuid, state.term)
-    if "routing_table" in metrics:
-        body["routing_table"] = routing_table_object(state.indices, names)
+    for metric in metrics:
+        body |= _metric_object(state, metric, names)
     return body
+
+
+def _metric_object(state: ClusterState, metric: str, names: Collection[str]) -> dict[str, Any]:
+    match metric:
+        case "version":
+            return {"version": state.version, "state_uuid": f"{state.term}-{state.version}"}
+        case "master_node" | "cluster_manager_node":
+            return {metric: state.manager_id}
+        case "blocks":
+            return {metric: blocks_object(state)}
+        case "nodes":
+            return {metric: {node.id: _node_object(node) for node in state}}
+        case "metadata":
+            return {metric: metadata_object(state.indices, names, state.cluster_uuid, state.term)}
+        case "routing_table":
+            return {metric: routing_table_object(state.indices, names)}
+    return {metric: routing_nodes_object(state, names)}
 
 
 def _node_object(node: DiscoveryNode) -> dict[str, Any]:

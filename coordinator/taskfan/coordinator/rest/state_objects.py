@@ -1,4 +1,4 @@
-"""The indices of a cluster state as `GET /_cluster/state` shows them. Pure.
+"""A cluster state as `GET /_cluster/state` shows them. Pure.
 
 Source: OpenSearch `IndexMetadata.toXContent`, `RoutingTable.toXContent`, `ShardRouting.toXContent`.
 """
@@ -8,10 +8,18 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from taskfan.node.cluster_state import ClusterState
 from taskfan.node.index.metadata import IndexMetadata, Indices, ShardRouting
 from taskfan.node.index.routing import routing_num_shards
 from taskfan.node.index.settings import shown
 from taskfan.node.task_json import iso_time
+
+
+def blocks_object(state: ClusterState) -> dict[str, Any]:
+    """`blocks`: what nobody may do for now. Source: `NoClusterManagerBlockService`, with its default."""
+    if state.manager_id is not None:
+        return {}
+    return {"global": {"2": {"description": "no cluster-manager", "retryable": True, "levels": ["metadata_write"]}}}
 
 
 def metadata_object(indices: Indices, names: Collection[str], cluster_uuid: str, term: int) -> dict[str, Any]:
@@ -20,6 +28,7 @@ def metadata_object(indices: Indices, names: Collection[str], cluster_uuid: str,
         "cluster_uuid": cluster_uuid,
         "cluster_uuid_committed": True,
         "cluster_coordination": {"term": term},
+        "templates": {},
         "indices": {name: _index_object(index) for name, index in indices.metadata.items() if name in names},
     }
 
@@ -47,6 +56,17 @@ def routing_table_object(indices: Indices, names: Collection[str]) -> dict[str, 
             if name in names
         }
     }
+
+
+def routing_nodes_object(state: ClusterState, names: Collection[str]) -> dict[str, Any]:
+    """`routing_nodes`: the same copies, by the nodes that have them. Source: OpenSearch `RoutingNodes`."""
+    nodes: dict[str, list[dict[str, Any]]] = {node.id: [] for node in state if node.is_data}
+    unassigned: list[dict[str, Any]] = []
+    for copy in state.indices.routing:
+        if copy.index in names:
+            place = unassigned if copy.node_id is None else nodes.setdefault(copy.node_id, [])
+            place.append(_copy_object(copy))
+    return {"unassigned": unassigned, "nodes": nodes}
 
 
 def _copy_object(copy: ShardRouting) -> dict[str, Any]:
