@@ -18,6 +18,7 @@ from taskfan.node.faults.faulty_transport import FaultyTransport
 from taskfan.node.memory_transport import MemoryNetwork
 from taskfan.node.node import Node
 from taskfan.node.task import Task
+from tests.faults.outcomes import ASKED, ASKING
 
 ACTIONS = (*NODE_ACTIONS, *COORDINATING_ACTIONS)
 
@@ -44,7 +45,7 @@ class MemoryStory:
             Node(member, self.state, self.clock, transport)
             for member, transport in zip(members, self.transports, strict=True)
         ]
-        self._dispatcher = Dispatcher(self.nodes[0], 1 << 20)
+        self._dispatcher = Dispatcher(self._node(ASKING), 1 << 20)
         self._ran: list[str] = []
 
     async def start(self) -> None:
@@ -53,7 +54,10 @@ class MemoryStory:
                 node.add_action(action)
             transport.introduce(node.local)
             await transport.start(node)
-        self.nodes[1].add_listener(self._note)
+        self._node(ASKED).add_listener(self._note)
+
+    def _node(self, name: str) -> Node:
+        return next(node for node in self.nodes if node.local.name == name)
 
     def _note(self, event: str, task: Task) -> None:
         if event == "registered":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import itertools
 import json
 import threading
 import time
@@ -19,7 +20,7 @@ from taskfan.cluster.messages import FaultCommand
 from taskfan.node.faults.decide import NumberedRule
 from taskfan.v1 import task_registry_pb2 as pb
 from taskfan.v1 import task_registry_pb2_grpc
-from tests.faults.outcomes import ASKED, ASKING
+from tests.faults.outcomes import ASKED, ASKING, STEP_S
 
 LIMIT_S = 30.0
 
@@ -33,6 +34,7 @@ class ProcessStory:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._ran: list[str] = []
+        self._marks = itertools.count(1)
         self._channel = grpc.insecure_channel(cluster.node(ASKED).transport_address)
         stub = task_registry_pb2_grpc.TaskRegistryStub(self._channel)  # type: ignore[no-untyped-call]
         self._events = stub.WatchTasks(pb.WatchTasksRequest())
@@ -53,10 +55,10 @@ class ProcessStory:
         await asyncio.sleep(seconds)
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Awaitable[dict[str, Any]]:
-        return asyncio.ensure_future(asyncio.to_thread(self._ask, method, path, body))
+        return asyncio.ensure_future(asyncio.to_thread(self._ask, ASKING, method, path, body))
 
-    def _ask(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
-        address = urlsplit(self._cluster.node(ASKING).url)
+    def _ask(self, node: str, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
+        address = urlsplit(self._cluster.node(node).url)
         connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=LIMIT_S)
         try:
             fields = {} if body is None else {"Content-Type": "application/json"}
@@ -68,9 +70,18 @@ class ProcessStory:
     async def set_rules(self, rules: list[NumberedRule]) -> None:
         values = [msgspec.to_builtins(numbered.rule) for numbered in rules]
         await asyncio.to_thread(self._cluster.faults.reset)
+        await self._see_all()
         self._ran.clear()
         if values:
             await asyncio.to_thread(self._cluster.ask_faults, FaultCommand("add", rules=values))
+
+    async def _see_all(self) -> None:
+        """Return when everything that was registered on `ASKED` before this was seen: events come in order."""
+        action = f"seen:{next(self._marks)}"
+        while action not in self._ran:
+            # Again, because the first one may be over before the watch begins.
+            await asyncio.to_thread(self._ask, ASKED, "POST", "/_taskfan/work", {"action": action})
+            await asyncio.sleep(STEP_S)
 
     async def hits(self) -> int:
         reports = await asyncio.to_thread(self._cluster.faults.all)
