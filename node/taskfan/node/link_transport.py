@@ -247,6 +247,7 @@ class LinkTransport:
             self.lamport.observe(number)
             await stream.write(frames.handshake_frame(self.lamport.tick(), self.local))
         self._meet(opener)
+        self._supersede(opener, number)
         return ReceivingEnd(self._context, opener, number, self._receiver)
 
     def _meet(self, remote: Identity) -> None:
@@ -254,6 +255,20 @@ class LinkTransport:
         for link in list(self._links()):
             if link.node_id == remote.node_id and link.incarnation_id not in ("", remote.incarnation_id):
                 link.close("the node was restarted")
+
+    def _supersede(self, opener: Identity, number: int) -> None:
+        """Close the links that this process opened before; it keeps no two, so it has let go of them.
+
+        What they still bring, a ban perhaps, would come after what the new one brings, its removal perhaps.
+
+        Raises:
+            StreamBroken: it has opened a newer one already.
+        """
+        for link in list(self._receiving):
+            if link.node_id == opener.node_id and not link.is_closed:
+                if link.number > number:
+                    raise StreamBroken(f"node [{opener.node_id}] has opened a newer link")
+                link.close("the other side has opened a new one")
 
     async def _carry(self, link: LinkEnd, stream: FrameStream) -> None:
         """Carry frames both ways until the link closes or the stream ends."""

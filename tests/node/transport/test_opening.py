@@ -11,7 +11,7 @@ from taskfan.node import frames
 from taskfan.node.errors import NodeNotConnected, ReceiveTimeout, TransportError
 from taskfan.node.frames import Identity
 from taskfan.node.grpc_transport import GrpcTransport
-from taskfan.node.link_transport import FrameStream
+from taskfan.node.link_transport import FrameStream, StreamBroken
 from taskfan.node.transport import PROTOCOL_VERSION, Request, TransportSettings
 from taskfan.v1 import transport_pb2 as pb
 from tests.node.transport.world import CLUSTER, Member, World, a_node, identity_of, until
@@ -174,6 +174,47 @@ async def test_the_links_of_a_former_process_are_closed_when_the_new_one_comes(w
     await new.send(a)
     assert [link.is_closed for link in a.handlers.links] == [True, False]
     await until(world.clock, lambda: old.handlers.links[0].is_closed, "the link to the former process stayed")
+
+
+async def opened(a: Member, b: Member, number: int) -> FrameStream:
+    """A link from a to b, opened past the transport of a. The number says which is the newer one."""
+    stream = a.transport._open_stream(b.node)
+    await stream.write(frames.handshake_frame(number, identity_of(a), "b-id"))
+    assert await stream.read() is not None
+    return stream
+
+
+async def is_served(stream: FrameStream, action: str) -> bool:
+    """Whether a request on this link is answered, and the link not ended instead."""
+    try:
+        await stream.write(frames.request_frame(1, 1, Request(action, b"")))
+        return await stream.read() is not None
+    except StreamBroken:
+        return False
+
+
+async def test_a_process_that_opens_a_new_link_has_let_go_of_the_former_one(world: World) -> None:
+    a, b = await world.member("a"), await world.member("b")
+    former = await opened(a, b, 1)
+    assert await is_served(former, "before")
+    new = await opened(a, b, 2)
+    assert await is_served(new, "unban")
+    assert [link.is_closed for link in b.handlers.links] == [True, False]
+    # It was on its way when its sender let go of the link.
+    assert not await is_served(former, "ban")
+    assert [request.action for request in b.handlers.received] == ["before", "unban"]
+    await asyncio.gather(former.close(), new.close())
+
+
+async def test_a_link_that_was_let_go_of_while_it_opened_does_not_end_the_newer_one(world: World) -> None:
+    a, b = await world.member("a"), await world.member("b")
+    new = await opened(a, b, 2)
+    assert await is_served(new, "first")
+    former = await opened(a, b, 1)
+    assert not await is_served(former, "late")
+    assert await is_served(new, "second")
+    assert [request.action for request in b.handlers.received] == ["first", "second"]
+    await asyncio.gather(former.close(), new.close())
 
 
 async def restarted(world: World, member: Member) -> Member:
