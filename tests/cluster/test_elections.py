@@ -124,6 +124,9 @@ def test_without_a_majority_there_is_no_manager_but_lists_go_on(cluster: Cluster
     with pytest.raises(RequestFailed) as failed:
         health(first, cluster_manager_timeout="100ms")
     assert (failed.value.status, failed.value.type) == (503, "cluster_manager_not_discovered_exception")
+    for path in ("_cluster/state", "_cluster/settings", "_cat/nodes", "_cat/cluster_manager", "_cat/shards"):
+        with pytest.raises(RequestFailed, match="cluster_manager_not_discovered_exception"):
+            ask(first.url, "GET", f"/{path}", {"cluster_manager_timeout": "100ms"})
     assert health(first, local=True)["discovered_cluster_manager"] is False
     # The last known state stays: a node that is in it and gone is a failure.
     answer = cluster.list_tasks(node=first)

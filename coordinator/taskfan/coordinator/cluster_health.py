@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from taskfan.coordinator.manager_action import DEFAULT_MANAGER_TIMEOUT_S, on_manager
+from taskfan.coordinator.manager_action import on_manager
 from taskfan.node.cluster_state import ClusterState
 from taskfan.node.errors import IndexNotFound, NumberFormat
 from taskfan.node.ids import parse_long
@@ -45,9 +45,7 @@ async def cluster_health(context: ActionContext, request: pb.ClusterHealthReques
     """
     if request.local:
         return await _wait_for_health(context, request)
-    given = request.HasField("cluster_manager_timeout_millis")
-    timeout_s = request.cluster_manager_timeout_millis / 1000 if given else DEFAULT_MANAGER_TIMEOUT_S
-    answer: pb.ClusterHealthResponse = await on_manager(context, request, _wait_for_health, timeout_s=timeout_s)
+    answer: pb.ClusterHealthResponse = await on_manager(context, request, _wait_for_health)
     return answer
 
 

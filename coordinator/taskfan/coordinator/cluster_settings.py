@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import msgspec
 
-from taskfan.coordinator.manager_action import DEFAULT_MANAGER_TIMEOUT_S, on_manager
+from taskfan.coordinator.manager_action import on_manager
 from taskfan.node.cluster_settings import SettingsChange
 from taskfan.node.cluster_state import ClusterState
 from taskfan.node.node import Action, ActionContext
@@ -27,9 +27,7 @@ def settings_request(change: SettingsChange, manager_timeout_ms: int | None) -> 
 
 async def update_settings(context: ActionContext, request: ClusterSettingsRequest) -> IndicesAcknowledged:
     """Change settings. Raises ClusterManagerNotDiscovered, and FailedToCommit."""
-    given = request.HasField("cluster_manager_timeout_millis")
-    timeout_s = request.cluster_manager_timeout_millis / 1000 if given else DEFAULT_MANAGER_TIMEOUT_S
-    answer: IndicesAcknowledged = await on_manager(context, request, _update_here, timeout_s=timeout_s)
+    answer: IndicesAcknowledged = await on_manager(context, request, _update_here)
     return answer
 
 

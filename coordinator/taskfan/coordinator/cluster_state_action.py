@@ -33,9 +33,16 @@ async def _own_state(context: ActionContext, request: pb.ClusterStateRequest) ->
     return pb.ClusterStateResponse(cluster_state=msgspec.json.encode(context.node.cluster_state))
 
 
-async def read_cluster_state(node: Node, *, headers: Mapping[str, str], local: bool = False) -> ClusterState:
-    """Ask for the cluster state, as a task of `node`. Raises what the action raises."""
-    response = await node.execute(STATE_ACTION, pb.ClusterStateRequest(local=local), headers=headers)
+async def read_cluster_state(
+    node: Node, *, headers: Mapping[str, str], local: bool = False, manager_timeout_ms: int | None = None
+) -> ClusterState:
+    """Ask for the cluster state, as a task of `node`. Raises what the action raises.
+
+    Args:
+        manager_timeout_ms: how long a manager may be missing; None is the default.
+    """
+    message = pb.ClusterStateRequest(local=local, cluster_manager_timeout_millis=manager_timeout_ms)
+    response = await node.execute(STATE_ACTION, message, headers=headers)
     return msgspec.json.decode(response.cluster_state, type=ClusterState)
 
 

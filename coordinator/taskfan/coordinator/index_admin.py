@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from taskfan.coordinator.index_options import options_from_wire
-from taskfan.coordinator.manager_action import DEFAULT_MANAGER_TIMEOUT_S, on_manager
+from taskfan.coordinator.manager_action import on_manager
 from taskfan.node.actions.bulk_shard import AUTO_PUT_MAPPING_ACTION
 from taskfan.node.cluster_state import ClusterState
 from taskfan.node.errors import IllegalArgument
@@ -36,11 +36,6 @@ DEFAULT_ACTIVE_SHARDS_TIMEOUT_MS = 30_000
 
 _decode_body = msgspec.msgpack.Decoder(CreateIndexBody).decode
 _decode_indices = msgspec.msgpack.Decoder(list[IndexMetadata]).decode
-
-
-def _manager_timeout_s(request: Any) -> float:
-    given = request.HasField("cluster_manager_timeout_millis")
-    return request.cluster_manager_timeout_millis / 1000 if given else DEFAULT_MANAGER_TIMEOUT_S
 
 
 def create_index_request(
@@ -76,8 +71,7 @@ async def create_index(context: ActionContext, request: pb.CreateIndexRequest) -
         TaskfanError: the name, the settings, the mapping or the number of copies is refused.
         ClusterManagerNotDiscovered: there is no manager to ask.
     """
-    timeout_s = _manager_timeout_s(request)
-    answer: pb.CreateIndexResponse = await on_manager(context, request, _create_here, timeout_s=timeout_s)
+    answer: pb.CreateIndexResponse = await on_manager(context, request, _create_here)
     return answer
 
 
@@ -171,7 +165,7 @@ async def _update_settings_here(context: ActionContext, request: pb.UpdateSettin
 
 
 async def _acknowledged(context: ActionContext, request: Any, run: Any) -> pb.IndicesAcknowledged:
-    answer: pb.IndicesAcknowledged = await on_manager(context, request, run, timeout_s=_manager_timeout_s(request))
+    answer: pb.IndicesAcknowledged = await on_manager(context, request, run)
     return answer
 
 
@@ -187,7 +181,7 @@ async def get_index(context: ActionContext, request: pb.GetIndexRequest) -> pb.G
     """What indices are, by default as the manager knows them. Raises IndexNotFound, and as `on_manager`."""
     if request.local:
         return await _get_here(context, request)
-    answer: pb.GetIndexResponse = await on_manager(context, request, _get_here, timeout_s=_manager_timeout_s(request))
+    answer: pb.GetIndexResponse = await on_manager(context, request, _get_here)
     return answer
 
 

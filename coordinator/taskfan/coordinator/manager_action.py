@@ -32,24 +32,19 @@ async def on_manager(
     context: ActionContext,
     request: Request,
     run: Callable[[ActionContext, Request], Awaitable[Any]],
-    *,
-    timeout_s: float = DEFAULT_MANAGER_TIMEOUT_S,
 ) -> Any:
     """Run it here when this node is the cluster manager, else send the task's own action there.
 
     A manager that is missing, or goes away with the request, is waited for.
 
-    Args:
-        timeout_s: limit for finding a manager, not for its answer.
-
     Raises:
-        ClusterManagerNotDiscovered: there was none in time.
+        ClusterManagerNotDiscovered: there was none in time. The limit is for finding one, not for its answer.
         Whatever `run` raises, here or there.
 
     Source: OpenSearch `TransportClusterManagerNodeAction.AsyncSingleAction`.
     """
     node = context.node
-    deadline_ns = context.clock.monotonic_ns() + round(timeout_s * 1e9)
+    deadline_ns = context.clock.monotonic_ns() + round(_manager_timeout_s(request) * 1e9)
     while True:
         state = node.cluster_state
         manager = state.manager
@@ -73,3 +68,9 @@ async def on_manager(
                 await node.newer_cluster_state(state)
         except TimeoutError:
             raise ClusterManagerNotDiscovered from None
+
+
+def _manager_timeout_s(request: Any) -> float:
+    """How long a manager may be missing: an optional field of every message that one answers."""
+    given = request.HasField("cluster_manager_timeout_millis")
+    return request.cluster_manager_timeout_millis / 1000 if given else DEFAULT_MANAGER_TIMEOUT_S

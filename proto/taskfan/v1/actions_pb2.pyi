@@ -370,13 +370,18 @@ class ClusterStateRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     LOCAL_FIELD_NUMBER: builtins.int
+    CLUSTER_MANAGER_TIMEOUT_MILLIS_FIELD_NUMBER: builtins.int
     local: builtins.bool
+    cluster_manager_timeout_millis: builtins.int
     def __init__(
         self,
         *,
         local: builtins.bool = ...,
+        cluster_manager_timeout_millis: builtins.int | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["local", b"local"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_cluster_manager_timeout_millis", b"_cluster_manager_timeout_millis", "cluster_manager_timeout_millis", b"cluster_manager_timeout_millis"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_cluster_manager_timeout_millis", b"_cluster_manager_timeout_millis", "cluster_manager_timeout_millis", b"cluster_manager_timeout_millis", "local", b"local"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_cluster_manager_timeout_millis", b"_cluster_manager_timeout_millis"]) -> typing.Literal["cluster_manager_timeout_millis"] | None: ...
 
 Global___ClusterStateRequest: typing_extensions.TypeAlias = ClusterStateRequest
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 
-from taskfan.coordinator.cluster_state_action import read_cluster_state
 from taskfan.coordinator.list_tasks import LIST_TASKS
 from taskfan.coordinator.nodes_info import NODES_INFO, NODES_STATS
 from taskfan.coordinator.rest.cat import CAT_PARAMETERS, Table, help_of, text_of, values_of
@@ -19,6 +18,7 @@ from taskfan.coordinator.rest.cat_tables import (
     task_table,
 )
 from taskfan.coordinator.rest.formats import of_format, of_media_type
+from taskfan.coordinator.rest.manager import STATE_OF_MANAGER, asked_state
 from taskfan.coordinator.rest.messages import Answer, RestRequest
 from taskfan.coordinator.rest.parameters import Parameter, boolean, time_ms
 from taskfan.coordinator.rest.task_handlers import LIST_PARAMETERS, list_request
@@ -27,20 +27,13 @@ from taskfan.v1 import actions_pb2 as pb
 
 CAT_TASKS_PARAMETERS = (*LIST_PARAMETERS, *CAT_PARAMETERS)
 CAT_NODES_PARAMETERS: tuple[Parameter, ...] = (
-    boolean("local"),
-    time_ms("cluster_manager_timeout"),
+    *STATE_OF_MANAGER,
     time_ms("cancel_after_time_interval"),
     time_ms("timeout"),
-    time_ms("master_timeout"),
     boolean("full_id"),
     *CAT_PARAMETERS,
 )
-CAT_MANAGER_PARAMETERS: tuple[Parameter, ...] = (
-    boolean("local"),
-    time_ms("cluster_manager_timeout"),
-    time_ms("master_timeout"),
-    *CAT_PARAMETERS,
-)
+CAT_MANAGER_PARAMETERS: tuple[Parameter, ...] = (*STATE_OF_MANAGER, *CAT_PARAMETERS)
 
 
 _CAT_LIST = (
@@ -57,7 +50,7 @@ async def cat_tasks(node: Node, request: RestRequest) -> Answer:
 
 async def cat_nodes(node: Node, request: RestRequest) -> Answer:
     """`GET /_cat/nodes`."""
-    state = await read_cluster_state(node, headers=request.headers, local=request.parameters["local"])
+    state = await asked_state(node, request)
     infos = await _sections(node, request, NODES_INFO.name, ["process", "http"])
     stats = await _sections(node, request, NODES_STATS.name, ["jvm", "os", "process"])
     return table_answer(node_table(state, infos, stats, full_id=request.parameters["full_id"]), request)
@@ -71,7 +64,7 @@ async def _sections(node: Node, request: RestRequest, action: str, metrics: list
 
 async def cat_manager(node: Node, request: RestRequest) -> Answer:
     """`GET /_cat/cluster_manager`, and by its old name `GET /_cat/master`."""
-    state = await read_cluster_state(node, headers=request.headers, local=request.parameters["local"])
+    state = await asked_state(node, request)
     return table_answer(manager_table(state), request)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from taskfan.coordinator.cluster_health import CLUSTER_HEALTH
-from taskfan.coordinator.cluster_state_action import read_cluster_state
 from taskfan.coordinator.index_options import options_to_wire
 from taskfan.coordinator.index_stats import INDEX_STATS_ACTION
 from taskfan.coordinator.rest.cat import CAT_PARAMETERS, Column, help_of
@@ -20,7 +19,8 @@ from taskfan.coordinator.rest.cat_index_tables import (
     index_table,
     shard_table,
 )
-from taskfan.coordinator.rest.index_parameters import INDICES_OPTIONS, MANAGER_TIMEOUTS, indices_options
+from taskfan.coordinator.rest.index_parameters import INDICES_OPTIONS, indices_options
+from taskfan.coordinator.rest.manager import STATE_OF_MANAGER, asked_state, manager_timeout_ms
 from taskfan.coordinator.rest.messages import Answer, RestRequest
 from taskfan.coordinator.rest.parameters import Parameter, boolean, comma_list, text, time_ms
 from taskfan.coordinator.search_request import SearchRequest
@@ -35,20 +35,18 @@ from taskfan.v1 import actions_pb2, indices_pb2
 CAT_INDICES_PARAMETERS: tuple[Parameter, ...] = (
     comma_list("index"),
     *INDICES_OPTIONS,
-    boolean("local"),
-    *MANAGER_TIMEOUTS,
+    *STATE_OF_MANAGER,
     text("health"),
     boolean("include_unloaded_segments"),
     *CAT_PARAMETERS,
 )
 CAT_SHARDS_PARAMETERS: tuple[Parameter, ...] = (
     comma_list("index"),
-    boolean("local"),
-    *MANAGER_TIMEOUTS,
+    *STATE_OF_MANAGER,
     time_ms("cancel_after_time_interval"),
     *CAT_PARAMETERS,
 )
-CAT_HEALTH_PARAMETERS: tuple[Parameter, ...] = (boolean("local"), *MANAGER_TIMEOUTS, *CAT_PARAMETERS)
+CAT_HEALTH_PARAMETERS: tuple[Parameter, ...] = (*STATE_OF_MANAGER, *CAT_PARAMETERS)
 CAT_COUNT_PARAMETERS: tuple[Parameter, ...] = (comma_list("index"), *CAT_PARAMETERS)
 
 
@@ -62,7 +60,7 @@ async def cat_indices(node: Node, request: RestRequest) -> Answer:
     """`GET /_cat/indices`, of all indices or those named; with `health` only those of that colour."""
     given = request.parameters
     options = indices_options(given)
-    state = await read_cluster_state(node, headers=request.headers, local=given["local"])
+    state = await asked_state(node, request)
     indices = resolve(state.indices, given["index"], options)
     table = index_table(state, indices, await _stats(node, request, options))
     if given["health"] is not None:
@@ -73,14 +71,17 @@ async def cat_indices(node: Node, request: RestRequest) -> Answer:
 async def cat_shards(node: Node, request: RestRequest) -> Answer:
     """`GET /_cat/shards`, of all indices or those named."""
     given, options = request.parameters, IndicesOptions(expand_hidden=True)
-    state = await read_cluster_state(node, headers=request.headers, local=given["local"])
+    state = await asked_state(node, request)
     names = [index.name for index in resolve(state.indices, given["index"], options)]
     return table_answer(shard_table(state, names, await _stats(node, request, options)), request)
 
 
 async def cat_health(node: Node, request: RestRequest) -> Answer:
     """`GET /_cat/health`."""
-    message = actions_pb2.ClusterHealthRequest(timeout_millis=0, local=request.parameters["local"])
+    given = request.parameters
+    message = actions_pb2.ClusterHealthRequest(
+        timeout_millis=0, local=given["local"], cluster_manager_timeout_millis=manager_timeout_ms(given)
+    )
     health = await node.execute(CLUSTER_HEALTH.name, message, headers=request.headers)
     return table_answer(health_table(health, node.clock.wall_time_ms()), request)
 

@@ -8,10 +8,11 @@ from typing import Any
 import msgspec
 
 from taskfan.coordinator.cluster_health import CLUSTER_HEALTH
-from taskfan.coordinator.cluster_state_action import MAIN, read_cluster_state
+from taskfan.coordinator.cluster_state_action import MAIN
 from taskfan.coordinator.grouping import node_failure_object
 from taskfan.coordinator.nodes_info import NODES_INFO
 from taskfan.coordinator.rest.index_parameters import INDICES_OPTIONS, indices_options
+from taskfan.coordinator.rest.manager import STATE_OF_MANAGER, asked_state, manager_timeout_ms
 from taskfan.coordinator.rest.messages import Answer, RestRequest
 from taskfan.coordinator.rest.parameters import Parameter, boolean, comma_list, parse_time_ms, text, time_ms
 from taskfan.coordinator.rest.state_objects import (
@@ -72,9 +73,7 @@ def _active_shards(value: str | None) -> str:
 HEALTH_PARAMETERS: tuple[Parameter, ...] = (
     comma_list("index"),
     *INDICES_OPTIONS,
-    boolean("local"),
-    time_ms("cluster_manager_timeout"),
-    time_ms("master_timeout"),
+    *STATE_OF_MANAGER,
     time_ms("timeout"),
     Parameter("wait_for_status", _health_status),
     boolean("wait_for_no_relocating_shards"),
@@ -86,9 +85,7 @@ HEALTH_PARAMETERS: tuple[Parameter, ...] = (
 )
 STATE_PARAMETERS: tuple[Parameter, ...] = (
     *INDICES_OPTIONS,
-    boolean("local"),
-    time_ms("cluster_manager_timeout"),
-    time_ms("master_timeout"),
+    *STATE_OF_MANAGER,
     comma_list("indices"),
     comma_list("metric"),
     boolean("flat_settings", is_late=True),
@@ -166,7 +163,7 @@ def _items(text: str | None) -> list[str]:
 async def cluster_health(node: Node, request: RestRequest) -> Answer:
     """`GET /_cluster/health`; 408 when the conditions did not hold in time. Source: `RestClusterHealthAction`."""
     given = request.parameters
-    timeout, manager_timeout = given["timeout"], given["cluster_manager_timeout"]
+    timeout = given["timeout"]
     message = pb.ClusterHealthRequest(
         indices=given["index"],
         wait_for_nodes=given["wait_for_nodes"],
@@ -176,7 +173,7 @@ async def cluster_health(node: Node, request: RestRequest) -> Answer:
         level=given["level"],
         timeout_millis=_DEFAULT_HEALTH_TIMEOUT_MS if timeout is None else timeout,
         local=given["local"],
-        cluster_manager_timeout_millis=given["master_timeout"] if manager_timeout is None else manager_timeout,
+        cluster_manager_timeout_millis=manager_timeout_ms(given),
     )
     health: pb.ClusterHealthResponse = await node.execute(CLUSTER_HEALTH.name, message, headers=request.headers)
     body = health_object(health, human=request.human)
@@ -225,7 +222,7 @@ async def cluster_state(node: Node, request: RestRequest) -> Answer:
     given = request.parameters
     chosen = given["metric"] or ["_all"]
     metrics = [metric for metric in _STATE_METRICS if "_all" in chosen or metric in chosen]
-    state = await read_cluster_state(node, headers=request.headers, local=given["local"])
+    state = await asked_state(node, request)
     names = [index.name for index in resolve(state.indices, given["indices"], indices_options(given))]
     return Answer([_encode(state_object(state, metrics, names))])
 

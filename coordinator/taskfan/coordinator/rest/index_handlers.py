@@ -24,13 +24,8 @@ from taskfan.coordinator.index_admin import (
     indices_of,
 )
 from taskfan.coordinator.index_options import options_to_wire
-from taskfan.coordinator.rest.index_parameters import (
-    INDICES_OPTIONS,
-    MANAGER_TIMEOUTS,
-    WAIT_FOR_ACTIVE_SHARDS,
-    indices_options,
-    manager_timeout_ms,
-)
+from taskfan.coordinator.rest.index_parameters import INDICES_OPTIONS, WAIT_FOR_ACTIVE_SHARDS, indices_options
+from taskfan.coordinator.rest.manager import MANAGER_TIMEOUTS, manager_timeout_ms
 from taskfan.coordinator.rest.messages import Answer, RestRequest
 from taskfan.coordinator.rest.parameters import Parameter, boolean, comma_list, number, text, time_ms
 from taskfan.node.errors import ValidationFailed

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from taskfan.coordinator.rest.parameters import Parameter, boolean, text, time_ms
+from taskfan.coordinator.rest.parameters import Parameter, boolean, text
 from taskfan.node.errors import IllegalArgument
 from taskfan.node.index.active_shards import ActiveShardCount
 from taskfan.node.index.documents import VersionType
@@ -21,7 +21,6 @@ INDICES_OPTIONS: tuple[Parameter, ...] = (
     boolean("allow_no_indices", default=True),
     boolean("ignore_throttled"),
 )
-MANAGER_TIMEOUTS = (time_ms("cluster_manager_timeout"), time_ms("master_timeout"))
 SOURCE_PARAMETERS: tuple[Parameter, ...] = (text("_source"), text("_source_includes"), text("_source_excludes"))
 DEFAULT_TIMEOUT_MS = 60_000
 
@@ -31,12 +30,6 @@ def indices_options(given: Mapping[str, Any]) -> IndicesOptions:
     return IndicesOptions.from_parameters(
         given["ignore_unavailable"], given["allow_no_indices"], given["expand_wildcards"]
     )
-
-
-def manager_timeout_ms(given: Mapping[str, Any]) -> int | None:
-    """The limit for finding the manager, by its new name or its old one."""
-    timeout: int | None = given["cluster_manager_timeout"]
-    return given["master_timeout"] if timeout is None else timeout
 
 
 def source_filter(given: Mapping[str, Any]) -> SourceFilter | None:
