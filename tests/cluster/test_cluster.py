@@ -209,6 +209,9 @@ def test_a_node_whose_port_was_taken_meanwhile_stays_stopped_and_says_by_whom(cl
 
 
 def test_an_unknown_node_is_named_with_those_there_are(cluster: Cluster) -> None:
+    assert cluster.nodes["opensearch-node2"] is cluster.nodes[cluster.nodes[1].id] is cluster.nodes[1]
+    with pytest.raises(ClusterError, match=r"No node is named \[x\]: there are opensearch-node1"):
+        cluster.nodes["x"]
     with pytest.raises(ClusterError, match=r"No node is named \[x\]: there are opensearch-node1"):
         cluster.command("kill", "x")
 

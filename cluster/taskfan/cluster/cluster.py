@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from taskfan.cluster.cluster_node import ClusterNode
+from taskfan.cluster.cluster_node import ClusterNode, ClusterNodes
 from taskfan.cluster.config import ClusterConfig, Options, cluster_config, read_config_file, read_plan
 from taskfan.cluster.errors import ClusterError
 from taskfan.cluster.launch import PATIENCE_S, Control, Launched
@@ -233,16 +233,13 @@ class Cluster:
         self._nodes = [known.get(node.id) or ClusterNode(self, node) for node in status.nodes]
 
     @property
-    def nodes(self) -> list[ClusterNode]:
-        """Its nodes, in the order of their numbers, stopped ones too."""
-        return list(self._nodes)
+    def nodes(self) -> ClusterNodes:
+        """Its nodes, in the order of their numbers, stopped ones too. Keys are numbers from 0, names and ids."""
+        return ClusterNodes(self._nodes)
 
     def node(self, name: str) -> ClusterNode:
         """The node of that name or id. Raises ClusterError."""
-        for node in self._nodes:
-            if name in (node.name, node.id):
-                return node
-        raise ClusterError(f"No node is named [{name}]: there are {', '.join(node.name for node in self._nodes)}.")
+        return self.nodes[name]
 
     @property
     def name(self) -> str:

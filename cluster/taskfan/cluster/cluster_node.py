@@ -1,8 +1,8 @@
-"""`ClusterNode`: one node of a `Cluster`, and what can be done to it."""
+"""`ClusterNode`: one node of a `Cluster`, and what can be done to it; `ClusterNodes`: all of them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, SupportsIndex, overload
 
 from taskfan.cluster.errors import ClusterError
 from taskfan.cluster.messages import NodeState, NodeStatus
@@ -79,3 +79,21 @@ class ClusterNode:
     def last_log_lines(self, count: int = 20) -> list[str]:
         """The end of its log."""
         return last_lines(self.log_path, count)
+
+
+class ClusterNodes(list[ClusterNode]):
+    """Nodes in the order of their numbers. A name or an id is a key as good as an index."""
+
+    @overload
+    def __getitem__(self, key: SupportsIndex | str) -> ClusterNode: ...
+    @overload
+    def __getitem__(self, key: slice) -> list[ClusterNode]: ...
+
+    def __getitem__(self, key: SupportsIndex | str | slice) -> ClusterNode | list[ClusterNode]:
+        """The node there. Raises ClusterError for a name that none has, IndexError for a number."""
+        if not isinstance(key, str):
+            return super().__getitem__(key)
+        for node in self:
+            if key in (node.name, node.id):
+                return node
+        raise ClusterError(f"No node is named [{key}]: there are {', '.join(node.name for node in self)}.")

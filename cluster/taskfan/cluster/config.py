@@ -40,7 +40,6 @@ class NodeConfig(msgspec.Struct, frozen=True):
     connect_timeout_s: float
     # As they count: scaled already.
     coordination: CoordinationSettings
-    time_scale: float
     # What was said, not what follows from it: `GET /_nodes` shows it.
     explicit: dict[str, str]
     journal: bool
@@ -244,7 +243,6 @@ def _node(number: int, values: dict[str, Any], options: Options, count: int) -> 
         transport_type=value("transport.type"),
         connect_timeout_s=value("transport.connect_timeout") * scale,
         coordination=_coordination(value, scale),
-        time_scale=scale,
         journal=value("taskfan.journal"),
         journal_max_bytes=value("taskfan.journal_max_size"),
         explicit={name: _shown(setting) for name, setting in values.items()},

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from taskfan.cluster.errors import ClusterError
+from taskfan.cluster.errors import ClusterError, ConfigError
 from taskfan.cluster.fault_control import UnknownFault
 from taskfan.cluster.messages import ClusterStatus, Command, FaultCommand, FaultReport, Verb
 from taskfan.cluster.orders import FaultRefused, Orders
@@ -70,6 +70,13 @@ class NodeBody(msgspec.Struct, forbid_unknown_fields=True):
     bandwidth: str | None = None
 
 
+class NewNodeBody(msgspec.Struct, forbid_unknown_fields=True):
+    """A node that is added: without a name it gets the next one; its settings have the names of a config file."""
+
+    name: str = ""
+    settings: dict[str, Any] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One request whose checks are passed."""
@@ -112,7 +119,7 @@ async def _help(request: Request) -> tuple[int, Any]:
 
 
 async def _schema(request: Request) -> tuple[int, Any]:
-    types = (FaultRule, RuleBody, ShapeBody, NodeBody, FaultReport, ClusterStatus)
+    types = (FaultRule, RuleBody, ShapeBody, NodeBody, NewNodeBody, FaultReport, ClusterStatus)
     _, components = msgspec.json.schema_components(types)
     return 200, {"$schema": "https://json-schema.org/draft/2020-12/schema", "$defs": _named(components)}
 
@@ -198,6 +205,22 @@ async def _faults(request: Request, command: FaultCommand) -> list[Any]:
     return [msgspec.to_builtins(report) for report in answer.reports]
 
 
+async def _add_node(request: Request) -> tuple[int, Any]:
+    body = request.read(NewNodeBody)
+    try:
+        return 201, _told(await request.orders.carry_out(Command("add", body.name, body.settings)))
+    except ConfigError as error:
+        named = re.findall(r"\[([^]]+)]", error.message)
+        field = next((f"settings.{name}" for name in named if name in body.settings), None)
+        if field is None and ("node.name" in named or body.name in named):
+            field = "name"
+        raise Refused(400, "illegal_argument_exception", error.message, field) from None
+
+
+async def _remove_node(request: Request) -> tuple[int, Any]:
+    return 200, _told(await request.orders.carry_out(Command("remove", request.name)))
+
+
 def _node_verb(verb: Verb) -> Handler:
     async def handler(request: Request) -> tuple[int, Any]:
         request.read(NodeBody)
@@ -244,6 +267,8 @@ ROUTES: dict[tuple[str, str], tuple[Handler, str]] = {
     ("PATCH", "/faults/{fault}"): (_change_fault, "give fields of its rules other values; null is the default"),
     ("DELETE", "/faults/{fault}"): (_delete_fault, "remove it; answers what it did"),
     ("GET", "/faults/{fault}/hits"): (_hits, "what it has spoiled"),
+    ("POST", "/nodes"): (_add_node, "add a node"),
+    ("DELETE", "/nodes/{node}"): (_remove_node, "remove a node for good"),
     **{("POST", f"/nodes/{{node}}/{verb}"): (_node_verb(verb), f"{verb} a node") for verb in NODE_VERBS},
     **{("POST", f"/nodes/{{node}}/{verb}"): (_node_fault(verb), f"a fault: {verb}") for verb in NODE_FAULTS},
 }

@@ -171,6 +171,8 @@ def test_only_json_is_taken(api: Api, given: str | None) -> None:
         ("POST", "/nodes/nobody/kill", None, 404, "resource_not_found_exception"),
         ("POST", "/nodes/nobody/full", None, 404, "resource_not_found_exception"),
         ("POST", "/nodes/opensearch-node2/resume", b'{"x": 1}', 400, "validation_exception"),
+        ("DELETE", "/nodes/nobody", None, 404, "resource_not_found_exception"),
+        ("GET", "/nodes", None, 405, "method_not_allowed"),
     ],
 )
 def test_what_cannot_be_done_is_refused(
@@ -192,6 +194,12 @@ def test_what_cannot_be_done_is_refused(
         ("/partition", {"shape": "ring", "bandwith": "1kb"}, "bandwith"),
         ("/partition", {"nodes": "x"}, "shape"),
         ("/nodes/opensearch-node2/slow", {}, "bandwidth"),
+        ("/nodes", {"nam": "x"}, "nam"),
+        ("/nodes", {"name": "opensearch-node2"}, "name"),
+        ("/nodes", {"name": "a/b"}, "name"),
+        ("/nodes", {"settings": {"node.role": []}}, "settings.node.role"),
+        ("/nodes", {"settings": {"cluster.name": "other"}}, "settings.cluster.name"),
+        ("/nodes", {"name": "x", "settings": {"node.roles": "cook"}}, "settings.node.roles"),
     ],
 )
 def test_an_error_names_the_field(api: Api, path: str, body: dict[str, Any], field: str) -> None:
@@ -249,6 +257,21 @@ def test_nodes_obey(api: Api, cluster: Cluster) -> None:
     assert api.refused("POST", f"{path}/pause")[:2] == (409, "cluster_error")
     api.ask("POST", f"{path}/start")
     cluster.faults.heal()
+
+
+def test_nodes_are_added_and_removed(api: Api, cluster: Cluster) -> None:
+    def names(told: Any) -> list[str]:
+        return [node["name"] for node in told["nodes"]]
+
+    before = names(api.ask("GET", "/cluster")[1])
+    status, told = api.ask("POST", "/nodes", {"name": "data-1", "settings": {"node.roles": ["data"]}})
+    assert (status, names(told)) == (201, [*before, "data-1"])
+    assert [node["state"] for node in told["nodes"]] == ["running"] * 4
+    assert len(cluster.list_tasks()["nodes"]) == 4
+    status, told = api.ask("DELETE", "/nodes/data-1")
+    assert (status, names(told)) == (200, before)
+    assert api.refused("DELETE", "/nodes/data-1")[:2] == (404, "resource_not_found_exception")
+    assert len(cluster.list_tasks()["nodes"]) == 3
 
 
 def test_it_says_what_there_is_and_publishes_a_schema(api: Api) -> None:
