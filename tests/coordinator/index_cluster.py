@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from taskfan.coordinator import ACTIONS as COORDINATING_ACTIONS
 from taskfan.coordinator.bulk import BULK_ACTION

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from taskfan.coordinator import ACTIONS
 from taskfan.coordinator.cluster_state_action import read_cluster_state

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any
 
 from google.protobuf.wrappers_pb2 import StringValue
+from msgspec.structs import replace
 
 from taskfan.node.action import Action, ActionContext
 from taskfan.node.actions import ACTIONS

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from taskfan.cluster.errors import ConfigError
 from taskfan.cluster.settings import ATTRIBUTE_PREFIX, COORDINATION_TIMES, SETTINGS, file_name, read_settings
@@ -64,8 +64,7 @@ class NodeConfig(msgspec.Struct, frozen=True):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(msgspec.Struct, frozen=True):
     """What the command line and Python can say; each overrides a config file's."""
 
     nodes: int | None = None

@@ -7,7 +7,6 @@ import contextlib
 import itertools
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -29,8 +28,7 @@ MEMBER_TIMEOUT_S = 10.0
 MOST_FAULTS, MOST_RULES = 200, 2000
 
 
-@dataclass(slots=True)
-class Fault:
+class Fault(msgspec.Struct):
     """Rules that come and go together."""
 
     id: str

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from taskfan.cluster.journal_text import Texts, fate_text
 from taskfan.cluster.journal_view import Filter, Message, messages_of, names_of
@@ -14,8 +15,7 @@ LEAST_LANE, MOST_LANE = 18, 48
 _TIME_WIDTH = 8
 
 
-@dataclass(frozen=True, slots=True)
-class _Note:
+class _Note(msgspec.Struct, frozen=True):
     """Something that happened on one lane."""
 
     lamport: int
@@ -23,8 +23,7 @@ class _Note:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Arrow:
+class _Arrow(msgspec.Struct, frozen=True):
     """A message from lane to lane; `lost` when it did not arrive."""
 
     lamport: int

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Literal
+
+import msgspec
 
 from taskfan.node.action_filter import action_pattern
 from taskfan.node.journal import (
@@ -45,8 +46,7 @@ def names_of(entries: Iterable[Entry]) -> dict[str, str]:
 # ---------------------------------------------------------------------- what became of each message
 
 
-@dataclass(slots=True, eq=False)
-class Message:
+class Message(msgspec.Struct, eq=False):
     """A request or a reply. `sender` and `receiver` are the id of a node where only the other one's journal knows it.
 
     `by` is the fault that decided its fate, `reason` why it was refused or its link closed. `sent` and `received` are
@@ -69,7 +69,7 @@ class Message:
     late: bool = False
     sent: Entry | None = None
     received: Entry | None = None
-    hits: list[FaultHit] = field(default_factory=list)
+    hits: list[FaultHit] = []
     # When it was heard of first.
     lamport: int = 0
 

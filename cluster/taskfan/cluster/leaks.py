@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Footprint:
+
+class Footprint(msgspec.Struct, frozen=True):
     """What a cluster leaves in the machine while it lives; its ports are open as long as its processes live.
 
     `run_id` is part of the command of all its processes; `directory` is None when it is to stay.

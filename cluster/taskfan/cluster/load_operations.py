@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from random import Random
 from typing import Any
+
+import msgspec
 
 from taskfan.cluster.load_profile import Bulk, Kind, LoadProfile, Plan, Reindex, Search, plan_body
 
@@ -15,8 +16,7 @@ JSON, LINES = "application/json", "application/x-ndjson"
 SEEDING_BATCH = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(msgspec.Struct, frozen=True):
     """One request. `kind` is what the summary counts it under."""
 
     kind: str

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from taskfan.cluster.cli_output import table
 
 
-@dataclass(slots=True)
-class KindCount:
+class KindCount(msgspec.Struct):
     """Of one kind of work. `not_sent` were due while as many as may be were in flight."""
 
-    latencies_ms: array[float] = field(default_factory=lambda: array("f"))
+    latencies_ms: array[float] = msgspec.field(default_factory=lambda: array("f"))
     errors: int = 0
     not_sent: int = 0
     first_error: str = ""
@@ -31,8 +31,7 @@ class KindCount:
         return ordered[min(int(len(ordered) * share), len(ordered) - 1)] if ordered else 0.0
 
 
-@dataclass(slots=True)
-class Summary:
+class Summary(msgspec.Struct):
     """Of a whole load. Latencies run from when an operation was due until its answer was read."""
 
     seed: int

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from taskfan.cluster.journal_diagram import diagram
 from taskfan.cluster.journal_text import Texts, table_line
@@ -11,15 +12,14 @@ from taskfan.cluster.journal_view import Filter, Message, messages_of, names_of
 from taskfan.node.journal import Entry
 
 
-@dataclass(frozen=True, slots=True)
-class MergedJournal:
+class MergedJournal(msgspec.Struct, frozen=True):
     """Entries in Lamport order: what was caused comes after its cause, on whatever nodes they happened.
 
     `entries` are those that are wanted, `everything` is all that was read: what became of a message shows there.
     """
 
     entries: Sequence[Entry]
-    everything: Sequence[Entry] = field(repr=False)
+    everything: Sequence[Entry]
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.entries)

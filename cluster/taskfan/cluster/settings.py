@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from taskfan.cluster.errors import ConfigError
 from taskfan.node.cluster_state import DEFAULT_ROLES
@@ -15,8 +16,7 @@ from taskfan.node.coordination.settings import CoordinationSettings
 KNOWN_ROLES = ("cluster_manager", "master", "data", "ingest", "remote_cluster_client", "search", "warm", "ml")
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(msgspec.Struct, frozen=True):
     """One setting: how it is read, its value when nobody says, and whether it is the whole cluster's."""
 
     read: Callable[[object], Any]

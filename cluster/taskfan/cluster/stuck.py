@@ -8,8 +8,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from taskfan.cluster.errors import ClusterError
 from taskfan.cluster.rest_client import RequestFailed, ask
@@ -26,8 +27,7 @@ DEADLINE_S = 30.0
 UNTIL_CANCELLED = "until_cancelled"
 
 
-@dataclass(frozen=True, slots=True)
-class StuckTask:
+class StuckTask(msgspec.Struct, frozen=True):
     """What is stuck.
 
     Attributes:

@@ -5,9 +5,8 @@ Source: OpenSearch `TransportClusterUpdateSettingsAction`.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgspec
+from msgspec.structs import replace
 
 from taskfan.coordinator.manager_action import on_manager
 from taskfan.node.cluster_settings import SettingsChange

@@ -6,7 +6,6 @@ Source: OpenSearch `TransportSingleShardAction`, `TransportMultiGetAction`, `Tra
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -75,8 +74,7 @@ def _in_order(context: ActionContext, shard: ShardId) -> list[ShardRouting]:
 # ------------------------------------------------------------------ several
 
 
-@dataclass(frozen=True, slots=True)
-class GotItem:
+class GotItem(msgspec.Struct, frozen=True):
     """What became of one get of several: the document or none, or the failure. `index` is the index itself."""
 
     item: GetItem
@@ -85,8 +83,7 @@ class GotItem:
     failure: TaskfanError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MultiGetRequest:
+class MultiGetRequest(msgspec.Struct, frozen=True):
     """Several gets; with `refresh` searches see all writes of their shards afterwards."""
 
     items: Sequence[GetItem]

@@ -7,7 +7,6 @@ Source: OpenSearch `ListTasksResponse`, `BaseTasksResponse`, `TaskGroup`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -112,13 +111,12 @@ def _ungrouped(answer: TasksAnswer) -> Iterator[bytes]:
     yield b'"tasks":[]}' if separator == b'"tasks":[' else b"]}"
 
 
-@dataclass(slots=True, eq=False)
-class TaskTree:
+class TaskTree(msgspec.Struct, eq=False):
     """A task as it came, and the tasks of the answer whose parent it is."""
 
     task_id: str
     body: bytes
-    children: list[TaskTree] = field(default_factory=list)
+    children: list[TaskTree] = []
 
 
 def task_trees(answer: TasksAnswer) -> list[TaskTree]:

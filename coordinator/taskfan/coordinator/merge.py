@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from taskfan.node.failures import NodeFailure, TaskFailure
 from taskfan.v1 import actions_pb2 as pb
 from taskfan.v1 import task_pb2
 
 
-@dataclass(frozen=True, slots=True)
-class TasksAnswer:
+class TasksAnswer(msgspec.Struct, frozen=True):
     """What a list, a cancel or a rethrottle brought together, in the order in which nodes were asked.
 
     `nodes` has each node that answered with its tasks, rendered where they live.
     """
 
-    nodes: list[tuple[str, task_pb2.RenderedTasks]] = field(default_factory=list)
-    task_failures: list[TaskFailure] = field(default_factory=list)
-    node_failures: list[NodeFailure] = field(default_factory=list)
+    nodes: list[tuple[str, task_pb2.RenderedTasks]] = []
+    task_failures: list[TaskFailure] = []
+    node_failures: list[NodeFailure] = []
 
 
 def merge(answers: Iterable[tuple[str, pb.NodeTasksResponse | NodeFailure]]) -> TasksAnswer:

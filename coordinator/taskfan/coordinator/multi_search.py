@@ -6,7 +6,8 @@ Source: OpenSearch `TransportMultiSearchAction`.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+
+import msgspec
 
 from taskfan.coordinator.search_request import SearchRequest
 from taskfan.node.action import Action, ActionContext
@@ -20,8 +21,7 @@ MULTI_SEARCH_ACTION = "indices:data/read/msearch"
 CONCURRENT_PER_DATA_NODE = 10
 
 
-@dataclass(frozen=True, slots=True)
-class MultiSearchRequest:
+class MultiSearchRequest(msgspec.Struct, frozen=True):
     """Several searches; None is the default of how many run at a time."""
 
     searches: tuple[SearchRequest, ...]
@@ -34,8 +34,7 @@ class MultiSearchRequest:
         return f",{joined}]"
 
 
-@dataclass(frozen=True, slots=True)
-class MultiSearchOutcome:
+class MultiSearchOutcome(msgspec.Struct, frozen=True):
     """What came of each search, in order, and how long all took."""
 
     took_ms: int

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -19,8 +18,7 @@ INFO_ACTION = "cluster:monitor/nodes/info"
 STATS_ACTION = "cluster:monitor/nodes/stats"
 
 
-@dataclass(frozen=True, slots=True)
-class NodesInfoAnswer:
+class NodesInfoAnswer(msgspec.Struct, frozen=True):
     """The nodes that answered, each with its object, and those that did not."""
 
     nodes: list[tuple[DiscoveryNode, dict[str, Any]]]

@@ -6,8 +6,9 @@ Source: OpenSearch `TransportSearchScrollAction`, `SearchScrollAsyncAction`, `Cl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from taskfan.coordinator.search import fetch_all
 from taskfan.coordinator.search_shards import ShardAnswer, ShardRequests
@@ -28,8 +29,7 @@ SCROLL_ACTION = "indices:data/read/scroll"
 CLEAR_ACTION = f"{SCROLL_ACTION}/clear"
 
 
-@dataclass(frozen=True, slots=True)
-class ScrollRequest:
+class ScrollRequest(msgspec.Struct, frozen=True):
     """The next page. `keep_alive_ms` replaces that of the search from now on."""
 
     scroll_id: str
@@ -51,8 +51,7 @@ class ScrollRequest:
         return f"id[{reader_text(reader)}], {self._scroll_text}"
 
 
-@dataclass(frozen=True, slots=True)
-class ScrollAnswer:
+class ScrollAnswer(msgspec.Struct, frozen=True):
     """A page, and the search it belongs to: how its hits are shown depends on it."""
 
     answer: SearchAnswer
@@ -115,8 +114,7 @@ async def _merged(
     return ScrollAnswer(SearchAnswer(took_ms, totals, merged, tuple(in_order(merged, fetched)), scroll_id), source)
 
 
-@dataclass(frozen=True, slots=True)
-class ClearScrollRequest:
+class ClearScrollRequest(msgspec.Struct, frozen=True):
     """The scrolls that are to end, by their ids; `_all` for all."""
 
     scroll_ids: tuple[str, ...]

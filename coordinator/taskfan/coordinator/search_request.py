@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from taskfan.node.index.index_names import SEARCH_OPTIONS, IndicesOptions
 from taskfan.node.index.search_source import SearchSource, description
@@ -12,8 +12,7 @@ from taskfan.node.task_json import human_duration
 MAX_CONCURRENT_SHARD_REQUESTS = 5
 
 
-@dataclass(frozen=True, slots=True)
-class SearchRequest:
+class SearchRequest(msgspec.Struct, frozen=True):
     """A search. `indices` are names as they were given; `scroll_ms` says that it goes on, for so long at a time.
 
     `cancel_after_ms` is None when the request does not say it, and -1 for never.

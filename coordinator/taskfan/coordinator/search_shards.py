@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from taskfan.coordinator.search_request import MAX_CONCURRENT_SHARD_REQUESTS
 from taskfan.node.action import ActionContext
@@ -16,16 +17,14 @@ from taskfan.node.index.metadata import IndexMetadata
 from taskfan.node.index.routing import shard_of
 
 
-@dataclass(frozen=True, slots=True)
-class SearchedShard:
+class SearchedShard(msgspec.Struct, frozen=True):
     """One shard of a search, and the nodes that have an active copy, in the order in which they are asked."""
 
     id: ShardId
     node_ids: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ShardAnswer:
+class ShardAnswer(msgspec.Struct, frozen=True):
     """What came of one shard: an answer of a node, or the failure of the last copy that was asked."""
 
     shard: ShardId | None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import msgspec
 
@@ -22,8 +21,7 @@ from taskfan.v1 import actions_pb2 as pb
 DEFAULT_SEED = 0
 
 
-@dataclass(frozen=True, slots=True)
-class StartedWork:
+class StartedWork(msgspec.Struct, frozen=True):
     """Work that runs: its first task, which can be cancelled, and how it will end."""
 
     task: Task

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+import msgspec
 from google.protobuf.message import Message
 
 from taskfan.node.clock import Clock
@@ -27,8 +27,7 @@ def plain(request: Any) -> TaskTraits:
     return PLAIN
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(msgspec.Struct, frozen=True):
     """The name and the handler of a kind of request.
 
     `response` is None for actions that answer only callers on their own node: with any value, to any value.

@@ -13,23 +13,22 @@ The gate is `Cancellation` itself: once a task has one, `TaskRegistry.child_star
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from taskfan.node.errors import TaskfanError
 from taskfan.node.ids import TaskId
 from taskfan.node.task import NO_HEADERS, Task
 
 
-@dataclass(frozen=True, slots=True)
-class StopTask:
+class StopTask(msgspec.Struct, frozen=True):
     """Effect: the shell must tell this task's work to stop. Once for each task."""
 
     task: Task
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class SendBan:
+class SendBan(msgspec.Struct, frozen=True):
     """Effect: ban the parent on that node, and feed what it answers to `TaskRegistry.ban_answered`."""
 
     node_id: str
@@ -37,8 +36,7 @@ class SendBan:
     call: CancelCall
 
 
-@dataclass(frozen=True, slots=True)
-class SendUnban:
+class SendUnban(msgspec.Struct, frozen=True):
     """Effect: remove the ban on that node; nobody waits for the answer."""
 
     node_id: str
@@ -46,8 +44,7 @@ class SendUnban:
     headers: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class CancelDone:
+class CancelDone(msgspec.Struct, frozen=True):
     """Effect: tell a caller that its cancel is done; `failure` is that of the first ban that failed."""
 
     caller: object
@@ -57,14 +54,13 @@ class CancelDone:
 Effect = StopTask | SendBan | SendUnban | CancelDone
 
 
-@dataclass(slots=True, eq=False)
-class CancelCall:
+class CancelCall(msgspec.Struct, eq=False):
     """One request to cancel the task: what its bans say, and who is told when it is done.
 
     `headers` are those of whoever cancels: the bans run in their name, not in that of the task.
     """
 
-    cancellation: Cancellation = field(repr=False)
+    cancellation: Cancellation
     caller: object
     reason: str
     wait: bool
@@ -74,8 +70,7 @@ class CancelCall:
     failure: TaskfanError | None = None
 
 
-@dataclass(slots=True, eq=False)
-class Cancellation:
+class Cancellation(msgspec.Struct, eq=False):
     """The cancel of one task. Made by the first call; later ones join it.
 
     A later call leaves flag, reason and time as they are, but sends bans of its own: it may wait where
@@ -87,9 +82,9 @@ class Cancellation:
     children_ended: bool
     task_ended: bool = False
     # Everywhere a ban was sent; a dict, to keep the order and no node twice. Emptied by the unban.
-    banned_nodes: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    banned_nodes: dict[str, Mapping[str, str]] = {}
     # Calls that have not been told yet, or whose bans are not all answered.
-    calls: list[CancelCall] = field(default_factory=list)
+    calls: list[CancelCall] = []
 
     @property
     def bans_placed(self) -> bool:

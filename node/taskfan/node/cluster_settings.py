@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from taskfan.node.errors import IllegalArgument, ValidationFailed
 from taskfan.node.index.errors import BodyUnreadable
@@ -23,12 +25,11 @@ _ACCEPTED = ("action.", "cluster.", "indices.", "logger.", "search.", "task_reso
 Changes = Mapping[str, str | None]
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterSettings:
+class ClusterSettings(msgspec.Struct, frozen=True):
     """What is set. A transient setting counts before a persistent one."""
 
-    persistent: dict[str, str] = field(default_factory=dict)
-    transient: dict[str, str] = field(default_factory=dict)
+    persistent: dict[str, str] = {}
+    transient: dict[str, str] = {}
 
     def get(self, name: str) -> str | None:
         """The value of a setting, or None."""
@@ -52,12 +53,11 @@ class ClusterSettings:
         return self if after == self else after
 
 
-@dataclass(frozen=True, slots=True)
-class SettingsChange:
+class SettingsChange(msgspec.Struct, frozen=True):
     """What a request changes. Names may have wildcards where the value is None."""
 
-    persistent: dict[str, str | None] = field(default_factory=dict)
-    transient: dict[str, str | None] = field(default_factory=dict)
+    persistent: dict[str, str | None] = {}
+    transient: dict[str, str | None] = {}
 
 
 def _changed(settings: dict[str, str], changes: Changes) -> dict[str, str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from taskfan.node.cluster_settings import ClusterSettings
 from taskfan.node.index.metadata import Indices
@@ -15,8 +16,7 @@ DEFAULT_ATTRIBUTES: Mapping[str, str] = {"shard_indexing_pressure_enabled": "tru
 OPENSEARCH_VERSION = "3.8.0"
 
 
-@dataclass(frozen=True, slots=True)
-class DiscoveryNode:
+class DiscoveryNode(msgspec.Struct, frozen=True):
     """One node as the others know it. Source: OpenSearch `DiscoveryNode`.
 
     `id` survives a restart, `ephemeral_id` does not. `host` is the bare address; `transport_address` and
@@ -30,7 +30,7 @@ class DiscoveryNode:
     transport_address: str
     http_address: str
     roles: tuple[str, ...] = DEFAULT_ROLES
-    attributes: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_ATTRIBUTES))
+    attributes: Mapping[str, str] = msgspec.field(default_factory=lambda: dict(DEFAULT_ATTRIBUTES))
     version: str = OPENSEARCH_VERSION
 
     @property
@@ -44,8 +44,7 @@ class DiscoveryNode:
         return any(role == "data" or role.startswith("data_") for role in self.roles)
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterState:
+class ClusterState(msgspec.Struct, frozen=True):
     """What all nodes agree on. A value: whoever publishes a change makes a new one of a higher version.
 
     `nodes` are in the order in which they joined; `manager_id` is None while there is no manager.
@@ -57,8 +56,8 @@ class ClusterState:
     nodes: tuple[DiscoveryNode, ...]
     manager_id: str | None = None
     term: int = 1
-    indices: Indices = field(default_factory=Indices)
-    settings: ClusterSettings = field(default_factory=ClusterSettings)
+    indices: Indices = Indices()
+    settings: ClusterSettings = ClusterSettings()
 
     def __iter__(self) -> Iterator[DiscoveryNode]:
         return iter(self.nodes)

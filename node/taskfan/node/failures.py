@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Self
+
+import msgspec
 
 from taskfan.node.errors import TaskfanError
 from taskfan.node.ids import TaskId
 from taskfan.v1 import task_pb2 as pb
 
 
-@dataclass(frozen=True, slots=True)
-class NodeFailure:
+class NodeFailure(msgspec.Struct, frozen=True):
     """This node gave no answer; the others' still count. Source: `FailedNodeException`."""
 
     node_id: str
     cause: TaskfanError
 
 
-@dataclass(frozen=True, slots=True)
-class TaskFailure:
+class TaskFailure(msgspec.Struct, frozen=True):
     """This node answered, but this one task could not be done. Source: `TaskOperationFailure`."""
 
     task_id: TaskId

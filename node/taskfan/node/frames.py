@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+import msgspec
 from google.protobuf.message import DecodeError
 
 from taskfan.node.errors import TaskfanError
@@ -30,8 +30,7 @@ class HandshakeRefused(Exception):
     """The other side is not who was meant, or does not want this link. Its text says what differs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True):
     """Who one end of a link is."""
 
     cluster_name: str

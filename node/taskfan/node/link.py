@@ -6,7 +6,8 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from taskfan.node import frames, link_journal
 from taskfan.node.clock import Clock, TimerHandle
@@ -29,8 +30,7 @@ from taskfan.v1 import transport_pb2 as pb
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class LinkContext:
+class LinkContext(msgspec.Struct, frozen=True):
     """What all links of one member share."""
 
     local: Identity
@@ -157,8 +157,7 @@ class LinkEnd:
 Answer = bytes | TaskfanError
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Waiting(msgspec.Struct, frozen=True):
     """A request without an answer yet. `divert` is given what comes, and says itself what the answer is, and when."""
 
     action: str

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+import msgspec
 
 
 class Verdict(enum.Enum):
@@ -14,8 +15,7 @@ class Verdict(enum.Enum):
     GIVE_UP = "no answer to any of the checks"
 
 
-@dataclass(slots=True)
-class LinkChecks:
+class LinkChecks(msgspec.Struct):
     """Looks at a link now and then. It is asked only when nothing at all came for an interval.
 
     Source: OpenSearch `FollowersChecker`: interval, then check; `retry_count` checks without an answer in a row

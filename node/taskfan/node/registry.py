@@ -7,7 +7,8 @@ Every change is a method; the ones that have consequences return them as effects
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from taskfan.node.cancellation import CancelDone, Cancellation, Effect, SendBan, StopTask
 from taskfan.node.errors import IllegalArgument, TaskCancelled, TaskfanError
@@ -17,8 +18,7 @@ from taskfan.node.task import NO_HEADERS, PLAIN, CancelledInfo, Task, TaskTraits
 MAX_HEADER_BYTES = 16 << 10
 
 
-@dataclass(slots=True, eq=False)
-class _Holder:
+class _Holder(msgspec.Struct, eq=False):
     """What the registry keeps of a cancellable task that has, or had, children or a cancel.
 
     It outlives the task for as long as children are outstanding: their tokens hold it.
@@ -26,20 +26,18 @@ class _Holder:
 
     task: Task
     # Outstanding children by node: sent and not answered yet, whether cancellable or not.
-    children: dict[str, int] = field(default_factory=dict)
+    children: dict[str, int] = {}
     cancellation: Cancellation | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ChildToken:
+class ChildToken(msgspec.Struct, frozen=True):
     """One child that was sent; given back when it is answered, or its link or wait ends."""
 
     holder: _Holder
     node_id: str
 
 
-@dataclass(slots=True, eq=False)
-class _BanCaller:
+class _BanCaller(msgspec.Struct, eq=False):
     """Who waits until all children of a banned parent have been told."""
 
     caller: object

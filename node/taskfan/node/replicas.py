@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from taskfan.node.action import ActionContext
 from taskfan.node.errors import NodeDisconnected, NodeNotConnected, TaskfanError
@@ -25,13 +26,12 @@ FIRST_DELAY_S = 0.05
 _GONE_KINDS = ("shard_not_found_exception",)
 
 
-@dataclass(slots=True)
-class Reached:
+class Reached(msgspec.Struct):
     """How many copies there are, how many did it, and which failed."""
 
     total: int
     successful: int = 1
-    failures: list[NodeFailure] = field(default_factory=list)
+    failures: list[NodeFailure] = []
 
 
 async def replicate(
@@ -80,8 +80,7 @@ async def replicate(
     return reached
 
 
-@dataclass(slots=True)
-class _Sending:
+class _Sending(msgspec.Struct):
     """One replica's part."""
 
     context: ActionContext

@@ -6,7 +6,8 @@ Source: OpenSearch `TransportReplicationAction`, its `ReroutePhase`, `AsyncPrima
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from taskfan.node.action import Action, ActionContext
 from taskfan.node.cluster_state import ClusterState
@@ -38,8 +39,7 @@ class _Retry(Exception):
         self.cause = cause
 
 
-@dataclass(frozen=True, slots=True)
-class PrimaryOutcome:
+class PrimaryOutcome(msgspec.Struct, frozen=True):
     """What a primary did: what its replicas are to do, if anything, and what who asked is told.
 
     `after` is what remains to be done here while the replicas work, such as waiting for a refresh.
@@ -50,8 +50,7 @@ class PrimaryOutcome:
     after: Callable[[], Awaitable[None]] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ReplicatedOperation:
+class ReplicatedOperation(msgspec.Struct, frozen=True):
     """One kind of operation. `is_write`: a replica that fails is given up, for it would lack what others have.
 
     Args:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, cast
 
+import msgspec
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
@@ -14,8 +14,7 @@ from google.protobuf.message_factory import GetMessageClass
 from taskfan.node.grpc_status import Status, StatusError
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
+class Method(msgspec.Struct, frozen=True):
     """One method of a service. `handler` takes a request, or an iterator of them, as its description says, and gives
     an answer, or an iterator of them; it raises StatusError to end the call with another status than OK."""
 

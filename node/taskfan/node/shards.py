@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -51,8 +50,7 @@ def shard_from_wire(message: pb.ShardRef) -> ShardId:
     return ShardId(message.index, message.index_uuid, message.number)
 
 
-@dataclass(slots=True, eq=False)
-class LocalShard:
+class LocalShard(msgspec.Struct, eq=False):
     """One copy of this node.
 
     `recovering` has the copies that take their documents from here, each with its node: they are sent all writes.
@@ -63,10 +61,10 @@ class LocalShard:
     routing: ShardRouting
     copy: ShardCopy
     is_ready: bool = False
-    recovering: dict[str, str] = field(default_factory=dict)
+    recovering: dict[str, str] = {}
     missed: list[Document] | None = None
     refresh_timer: TimerHandle | None = None
-    waiting_for_refresh: list[asyncio.Future[None]] = field(default_factory=list)
+    waiting_for_refresh: list[asyncio.Future[None]] = []
 
     @property
     def allocation_id(self) -> str:

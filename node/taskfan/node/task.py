@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
+
+import msgspec
 
 from taskfan.node.ids import UNSET, TaskId
 from taskfan.v1 import task_pb2 as pb
@@ -14,8 +15,7 @@ from taskfan.v1 import task_pb2 as pb
 TaskType = Literal["transport", "direct", "persistent"]
 
 
-@dataclass(frozen=True, slots=True)
-class TaskTraits:
+class TaskTraits(msgspec.Struct, frozen=True):
     """What an action says of the task that a request will be.
 
     `cancels_children` tells whether a cancel descends to its children; search shard tasks stop alone.
@@ -36,16 +36,14 @@ NO_RESOURCE_STATS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class CancelledInfo:
+class CancelledInfo(msgspec.Struct, frozen=True):
     """Why and when a task was cancelled: by the first cancel, later ones change nothing."""
 
     reason: str
     time_ms: int
 
 
-@dataclass(slots=True, eq=False)
-class Task:
+class Task(msgspec.Struct, eq=False):
     """One running piece of work on one node. Source: OpenSearch `Task`, `CancellableTask`.
 
     `start_time_ms` is wall time, `start_ns` monotonic time of its node. `status` gives the action's own
@@ -60,7 +58,7 @@ class Task:
     start_ns: int
     traits: TaskTraits = PLAIN
     parent: TaskId = UNSET
-    headers: Mapping[str, str] = field(default_factory=lambda: NO_HEADERS)
+    headers: Mapping[str, str] = NO_HEADERS
     status: Callable[[], bytes] | None = None
     human_status: Callable[[], bytes] | None = None
     work: object = None

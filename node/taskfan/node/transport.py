@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 from taskfan.node.cluster_state import DiscoveryNode
 from taskfan.node.ids import UNSET, TaskId
@@ -16,8 +17,7 @@ PROTOCOL_VERSION = 1
 MAX_FRAME_BYTES = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """What travels to another node.
 
     `action` is what the task will be called; `handler` the registered action that runs it, empty when it is
@@ -28,7 +28,7 @@ class Request:
     payload: bytes
     handler: str = ""
     parent: TaskId = UNSET
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
 
 
 class InboundLink(Protocol):
@@ -57,8 +57,7 @@ class Receiver(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class TransportSettings:
+class TransportSettings(msgspec.Struct, frozen=True):
     """Names and defaults are OpenSearch's where it has them; every wait has its limit here."""
 
     # transport.connect_timeout: opening a link, handshake included.

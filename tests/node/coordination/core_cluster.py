@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from taskfan.node.cluster_state import ClusterState
 from taskfan.node.coordination.messages import (

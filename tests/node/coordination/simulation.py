@@ -7,6 +7,8 @@ import heapq
 import random
 from collections.abc import Callable, Iterable
 
+import msgspec.structs
+
 from taskfan.node.cluster_state import DEFAULT_ROLES, DiscoveryNode
 from taskfan.node.coordination import messages as m
 from taskfan.node.coordination.coordinator import Coordinator
@@ -96,7 +98,7 @@ class Simulation:
         for name in names or self.members:
             member = self.members[name]
             member.processes += 1
-            member.node = dataclasses.replace(member.node, ephemeral_id=f"{name}-{member.processes}")
+            member.node = msgspec.structs.replace(member.node, ephemeral_id=f"{name}-{member.processes}")
             member.timers.clear()
             member.kept = None
             member.coordinator = Coordinator(member.node, "test", self.settings, member.persisted)

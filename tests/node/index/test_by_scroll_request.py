@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from taskfan.node.errors import TaskfanError
 from taskfan.node.index.active_shards import ActiveShardCount, primary_not_active

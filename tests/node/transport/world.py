@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, ClassVar
 
+import msgspec.structs
 import uvloop
 
 from taskfan.node.clock import Clock, SystemClock, VirtualClock, VirtualTimeLoop
@@ -262,7 +263,7 @@ def a_node(name: str, address: str, incarnation: str) -> DiscoveryNode:
 
 def identity_of(member: Member, **changes: str) -> Identity:
     """Who a member says it is, but for these changes."""
-    return dataclasses.replace(member.transport.local, **changes)
+    return msgspec.structs.replace(member.transport.local, **changes)
 
 
 def left_tasks() -> list[asyncio.Task[Any]]:

@@ -7,12 +7,11 @@ Source: OpenSearch `AbstractBaseReindexRestHandler`, `RestReindexAction`, `Abstr
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from taskfan.coordinator.grouping import render
 from taskfan.coordinator.rest.messages import Answer, RestRequest
@@ -103,7 +102,7 @@ def _by_query(kind: Kind, request: RestRequest) -> ByScrollRequest:
     timeout = None if given["search_timeout"] is None else f"{given['search_timeout']}ms"
     source = with_parameters(asked.source, {**given, "size": None, "timeout": timeout})
     if given["scroll_size"] is not None:
-        source = dataclasses.replace(source, size=given["scroll_size"])
+        source = msgspec.structs.replace(source, size=given["scroll_size"])
     asked = replace(
         asked,
         source=source,

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from taskfan.coordinator.rest.errors import UnknownSortKey
 from taskfan.coordinator.rest.parameters import Parameter, boolean, split_commas, text
@@ -40,15 +41,13 @@ _BYTE_UNITS = ("b", "k", "m", "g", "t", "p")
 _TIMESTAMPS = ("timestamp", "epoch")
 
 
-@dataclass(frozen=True, slots=True)
-class Duration:
+class Duration(msgspec.Struct, frozen=True):
     """A cell that shows a time: as people write it, or as a whole number of the unit asked for by `time`."""
 
     nanos: int
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
+class Size(msgspec.Struct, frozen=True):
     """A cell that shows a number of bytes, or of the unit asked for by `bytes`."""
 
     bytes: int
@@ -58,8 +57,7 @@ class Size:
 Cell = str | int | Duration | Size | None
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(msgspec.Struct, frozen=True):
     """One column; `aliases` are further names to ask for it by, and what it is then headed with."""
 
     name: str
@@ -69,16 +67,14 @@ class Column:
     is_right_aligned: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(msgspec.Struct, frozen=True):
     """Columns, and rows with a cell for each of them."""
 
     columns: Sequence[Column]
-    rows: Sequence[Sequence[Cell]] = field(default_factory=list)
+    rows: Sequence[Sequence[Cell]] = []
 
 
-@dataclass(frozen=True, slots=True)
-class _Shown:
+class _Shown(msgspec.Struct, frozen=True):
     """A column that was asked for, by its place and its heading."""
 
     at: int

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from taskfan.node.action_filter import action_pattern
 
@@ -21,8 +22,7 @@ _DOT = re.compile(r"(?<!\\)\.")
 Path = tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PathFilter:
+class PathFilter(msgspec.Struct, frozen=True):
     """The paths of one `filter_path`; both kinds may be given, then both must pass."""
 
     includes: tuple[Path, ...]

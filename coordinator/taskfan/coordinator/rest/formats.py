@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -27,8 +26,7 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.:/-]+")
 _COMPRESSION_LEVEL = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(msgspec.Struct, frozen=True):
     """How the client wants its answer; errors are never filtered."""
 
     pretty: bool = False

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 if TYPE_CHECKING:
     from taskfan.coordinator.rest.client import Client
@@ -14,8 +15,7 @@ JSON = "application/json; charset=UTF-8"
 TEXT = "text/plain; charset=UTF-8"
 
 
-@dataclass(frozen=True, slots=True)
-class RestRequest:
+class RestRequest(msgspec.Struct, frozen=True):
     """A request whose route was found and whose parameters are right.
 
     Args:
@@ -43,8 +43,7 @@ class RestRequest:
     human: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What a handler answers: JSON, which may still be filtered or written in another format, or text.
 
     Args:
@@ -55,4 +54,4 @@ class Answer:
     parts: list[bytes]
     status: int = 200
     is_text: bool = False
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}

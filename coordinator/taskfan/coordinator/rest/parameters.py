@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from taskfan.coordinator.grouping import GROUPINGS
 from taskfan.node.errors import IllegalArgument, NumberFormat
@@ -112,8 +113,7 @@ def split_commas(text: str | None) -> list[str]:
 # ------------------------------------------------------------------ declared parameters
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(msgspec.Struct, frozen=True):
     """One parameter of a route: its name, and what its text means.
 
     `read` is given None when the parameter is missing. `is_late`: looked at after unknown parameters were

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+import msgspec
 
 Value = TypeVar("Value")
 
@@ -23,19 +24,17 @@ class Freedom(enum.Enum):
     ANYWHERE = enum.auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Match(Generic[Value]):
+class Match(msgspec.Struct, Generic[Value], frozen=True):
     """A path that was found: what is there for each method, and the parts of the path that have a name, undecoded."""
 
     methods: Mapping[str, Value]
     named: Mapping[str, str]
 
 
-@dataclass(slots=True)
-class _Branch(Generic[Value]):
+class _Branch(msgspec.Struct, Generic[Value]):
     name: str | None = None
     methods: dict[str, Value] | None = None
-    children: dict[str, _Branch[Value]] = field(default_factory=dict)
+    children: dict[str, _Branch[Value]] = {}
     wildcard: _Branch[Value] | None = None
 
 

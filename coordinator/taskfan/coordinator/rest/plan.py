@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from taskfan.coordinator.rest.cat import CAT_PARAMETERS
 from taskfan.coordinator.rest.errors import BadParameter, plain_error
@@ -43,8 +45,7 @@ _NO_PATH = re.compile(r'[\x00-\x20\x7f"<>\\^`{|}\[\]]|%(?![0-9a-fA-F]{2})')
 _NO_QUERY = re.compile(r'[\x00-\x20\x7f"<>\\^`{|}#]|%(?![0-9a-fA-F]{2})')
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True):
     """An answer that no handler gives: 405, a path that leads nowhere, or OPTIONS (without a body)."""
 
     status: int
@@ -52,8 +53,7 @@ class Refusal:
     allow: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """How a request is to be treated, in the order of its fields; the first refusal that is not None is the answer.
 
     Args:
@@ -72,7 +72,7 @@ class Plan:
     handler: Handler | None = None
     wrong_parameter: TaskfanError | None = None
     unrecognized: TaskfanError | None = None
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = {}
 
 
 class Planner:

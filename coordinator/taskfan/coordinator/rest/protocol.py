@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import httptools
+import msgspec
 from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
@@ -24,8 +24,7 @@ from taskfan.node.clock import Clock, TimerHandle
 from taskfan.node.errors import IllegalArgument, TaskfanError
 
 
-@dataclass(frozen=True, slots=True)
-class HttpSettings:
+class HttpSettings(msgspec.Struct, frozen=True):
     """Names and defaults are OpenSearch's where it has them; the waits have a limit here."""
 
     # http.max_content_length, of a body as sent and as decompressed.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -29,8 +28,7 @@ from taskfan.node.node import Node
 Handler = Callable[[Node, RestRequest], Awaitable[Answer]]
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """One endpoint.
 
     Args:
@@ -53,7 +51,7 @@ class Route:
     reads_text: bool = False
     works_first: bool = False
     pretty_by_default: bool = False
-    is_served: bool = field(default=True)
+    is_served: bool = True
 
 
 def _for_methods(methods: str, template: str, handler: Handler, parameters: Sequence[Parameter]) -> tuple[Route, ...]:

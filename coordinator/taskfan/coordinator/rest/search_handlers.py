@@ -7,7 +7,6 @@ Source: OpenSearch `RestSearchAction`, `RestMultiSearchAction`, `RestCountAction
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -86,7 +85,7 @@ async def count(node: Node, request: RestRequest) -> Answer:
     given = request.parameters
     source = read_count_body(request.raw)
     if given["q"] is not None:
-        source = dataclasses.replace(source, query=query_of_text(given["q"]))
+        source = msgspec.structs.replace(source, query=query_of_text(given["q"]))
     message = SearchRequest(
         tuple(given["index"]),
         source,

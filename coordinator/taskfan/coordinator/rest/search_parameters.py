@@ -5,9 +5,10 @@ Source: OpenSearch `RestSearchAction`, `IndicesOptions.fromRequest`.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
+
+import msgspec.structs
 
 from taskfan.coordinator.rest.parameters import Parameter, boolean, comma_list, text, time_ms
 from taskfan.coordinator.search_request import MAX_CONCURRENT_SHARD_REQUESTS, SearchRequest
@@ -137,7 +138,7 @@ def with_parameters(source: SearchSource, given: Mapping[str, Any]) -> SearchSou
         changes["track_total_hits"] = _track_total_hits(given["track_total_hits"])
     if given["sort"] is not None:
         changes["sort"] = parse_sort_parameter(given["sort"])
-    return dataclasses.replace(source, **changes) if changes else source
+    return msgspec.structs.replace(source, **changes) if changes else source
 
 
 def query_of_text(query: str) -> Query:
@@ -173,7 +174,7 @@ def with_total_as_int(source: SearchSource, total_as_int: bool) -> SearchSource:
     if not total_as_int or upto is True or upto is False or upto == -1:
         return source
     if upto is None:
-        return dataclasses.replace(source, track_total_hits=True)
+        return msgspec.structs.replace(source, track_total_hits=True)
     raise IllegalArgument(
         "[rest_total_hits_as_int] cannot be used if the tracking of total hits is not accurate, got " + str(upto)
     )

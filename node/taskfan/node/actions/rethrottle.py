@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -23,8 +22,7 @@ from taskfan.v1.task_pb2 import RenderedTasks
 RETHROTTLE_ACTION = "cluster:admin/reindex/rethrottle"
 
 
-@dataclass(frozen=True, slots=True)
-class RunningByScroll:
+class RunningByScroll(msgspec.Struct, frozen=True):
     """The `work` of a task of the reindex family: how far it is, and a call that wakes it after a change."""
 
     state: ByScrollTask

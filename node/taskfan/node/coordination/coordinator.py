@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from taskfan.node.cluster_state import DiscoveryNode
 from taskfan.node.coordination import messages as m
@@ -15,8 +17,7 @@ from taskfan.node.coordination.updates import MAX_PENDING_CHANGES, Change, Follo
 from taskfan.node.errors import Rejected
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What came of a request: effects, to be carried out first, and the answer or refusal that goes back."""
 
     effects: list[Effect]

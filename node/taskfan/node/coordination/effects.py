@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
+
+import msgspec
 
 from taskfan.node.cluster_state import ClusterState, DiscoveryNode
 from taskfan.node.coordination.messages import AcceptedState, Request
@@ -37,8 +38,7 @@ class Failure(enum.Enum):
     REJECTED = "the other side refused, or failed"
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(msgspec.Struct, frozen=True):
     """Bring this to a node; then call `answered`, or at the latest after `timeout_ms` `failed`, with this value."""
 
     to: DiscoveryNode
@@ -48,8 +48,7 @@ class Send:
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class SetTimer:
+class SetTimer(msgspec.Struct, frozen=True):
     """Call `timer_fired` once, after a time drawn evenly from this range."""
 
     timer: Timer
@@ -57,37 +56,32 @@ class SetTimer:
     max_ms: float
 
 
-@dataclass(frozen=True, slots=True)
-class CancelTimer:
+class CancelTimer(msgspec.Struct, frozen=True):
     """Do not call, if it has not fired yet."""
 
     timer: Timer
 
 
-@dataclass(frozen=True, slots=True)
-class Persist:
+class Persist(msgspec.Struct, frozen=True):
     """Keep this for the node's next process. Comes before all messages that depend on it."""
 
     term: int
     accepted: AcceptedState
 
 
-@dataclass(frozen=True, slots=True)
-class Apply:
+class Apply(msgspec.Struct, frozen=True):
     """This is the cluster state now: committed, or the last one known, with the manager gone from it."""
 
     state: ClusterState
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeDone:
+class ChangeDone(msgspec.Struct, frozen=True):
     """A change is committed and applied here, or there was nothing to change."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeFailed:
+class ChangeFailed(msgspec.Struct, frozen=True):
     """A change did not come about, or nobody here knows whether it did."""
 
     number: int

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from taskfan.node.cluster_state import DiscoveryNode
 from taskfan.node.coordination.effects import Failure, Outbox, Send, TimerKind
@@ -11,8 +12,7 @@ from taskfan.node.coordination.messages import FollowerCheckRequest, LeaderCheck
 from taskfan.node.coordination.settings import CoordinationSettings
 
 
-@dataclass(slots=True)
-class _Checked:
+class _Checked(msgspec.Struct):
     """One node that is checked, and how often in a row it has failed."""
 
     node: DiscoveryNode

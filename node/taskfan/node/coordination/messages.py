@@ -6,9 +6,10 @@ Each request is one of OpenSearch's actions, named above it; those without an an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TypeAlias
+
+import msgspec
 
 from taskfan.node.cluster_state import ClusterState, DiscoveryNode
 from taskfan.node.coordination.voting import NOBODY, VotingConfiguration
@@ -34,8 +35,7 @@ class FailedToCommit(TaskfanError):
     http_status = HTTPStatus.SERVICE_UNAVAILABLE
 
 
-@dataclass(frozen=True, slots=True)
-class AcceptedState:
+class AcceptedState(msgspec.Struct, frozen=True):
     """A cluster state with the voting configurations in force: what is published, accepted and kept.
 
     `committed_configuration` is the last that is known to be committed, `accepted_configuration` that of
@@ -68,8 +68,7 @@ class AcceptedState:
         return self.committed_configuration.has_quorum(votes) and self.accepted_configuration.has_quorum(votes)
 
 
-@dataclass(frozen=True, slots=True)
-class Join:
+class Join(msgspec.Struct, frozen=True):
     """A vote: `source` gives it to `target` for this term, and says how new the state is that it has accepted."""
 
     source: DiscoveryNode
@@ -79,20 +78,17 @@ class Join:
     accepted_version: int
 
 
-@dataclass(frozen=True, slots=True)
-class Acknowledged:
+class Acknowledged(msgspec.Struct, frozen=True):
     """It was done, and there is nothing more to say."""
 
 
-@dataclass(frozen=True, slots=True)
-class PeersRequest:
+class PeersRequest(msgspec.Struct, frozen=True):
     """internal:discovery/request_peers: who is the manager, and who else is there?"""
 
     source: DiscoveryNode
 
 
-@dataclass(frozen=True, slots=True)
-class PeersResponse:
+class PeersResponse(msgspec.Struct, frozen=True):
     """The manager, if there is one, and the eligible nodes known."""
 
     leader: DiscoveryNode | None
@@ -100,8 +96,7 @@ class PeersResponse:
     term: int
 
 
-@dataclass(frozen=True, slots=True)
-class PreVoteRequest:
+class PreVoteRequest(msgspec.Struct, frozen=True):
     """internal:cluster/request_pre_vote: would you vote for me? Binds nobody, and changes no term.
 
     Differs: it says how new the sender's state is, so that of two who ask each other only one goes on.
@@ -113,8 +108,7 @@ class PreVoteRequest:
     accepted_version: int
 
 
-@dataclass(frozen=True, slots=True)
-class PreVoteResponse:
+class PreVoteResponse(msgspec.Struct, frozen=True):
     """I have no manager, and this is my state: vote for yourself if yours is as new."""
 
     term: int
@@ -122,16 +116,14 @@ class PreVoteResponse:
     accepted_version: int
 
 
-@dataclass(frozen=True, slots=True)
-class StartJoinRequest:
+class StartJoinRequest(msgspec.Struct, frozen=True):
     """internal:cluster/coordination/start_join: move to this term and join me."""
 
     source: DiscoveryNode
     term: int
 
 
-@dataclass(frozen=True, slots=True)
-class JoinRequest:
+class JoinRequest(msgspec.Struct, frozen=True):
     """internal:cluster/coordination/join: take me in. With a vote, when this term's is for the one asked."""
 
     source: DiscoveryNode
@@ -139,16 +131,14 @@ class JoinRequest:
     join: Join | None
 
 
-@dataclass(frozen=True, slots=True)
-class PublishRequest:
+class PublishRequest(msgspec.Struct, frozen=True):
     """internal:cluster/coordination/publish_state: accept this state."""
 
     source: DiscoveryNode
     state: AcceptedState
 
 
-@dataclass(frozen=True, slots=True)
-class PublishResponse:
+class PublishResponse(msgspec.Struct, frozen=True):
     """Accepted; with the vote of this term, if it was not given yet."""
 
     term: int
@@ -156,8 +146,7 @@ class PublishResponse:
     join: Join | None
 
 
-@dataclass(frozen=True, slots=True)
-class ApplyCommitRequest:
+class ApplyCommitRequest(msgspec.Struct, frozen=True):
     """internal:cluster/coordination/commit_state: a majority has accepted it; apply it."""
 
     source: DiscoveryNode
@@ -165,8 +154,7 @@ class ApplyCommitRequest:
     version: int
 
 
-@dataclass(frozen=True, slots=True)
-class FollowerCheckRequest:
+class FollowerCheckRequest(msgspec.Struct, frozen=True):
     """internal:coordination/fault_detection/follower_check: are you there, and do you follow me?
 
     Differs: it names the process that is meant, because here a link may lead to the node's next one.
@@ -177,8 +165,7 @@ class FollowerCheckRequest:
     target_ephemeral_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class LeaderCheckRequest:
+class LeaderCheckRequest(msgspec.Struct, frozen=True):
     """internal:coordination/fault_detection/leader_check: are you there, and am I one of yours?"""
 
     source: DiscoveryNode

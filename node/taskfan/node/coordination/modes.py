@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from taskfan.node.cluster_state import ClusterState, DiscoveryNode
 from taskfan.node.coordination import messages as m

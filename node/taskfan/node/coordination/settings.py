@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import msgspec
+from msgspec.structs import replace
 
 # A scaled time is never shorter: below, a busy machine would look like a dead one.
 _LEAST_INTERVAL_MS = 10.0
@@ -10,8 +11,7 @@ _LEAST_TIMEOUT_MS = 100.0
 _LEAST_ELECTION_MS = 20.0
 
 
-@dataclass(frozen=True, slots=True)
-class CoordinationSettings:
+class CoordinationSettings(msgspec.Struct, frozen=True):
     """Times in milliseconds. The name of OpenSearch's setting stands above each."""
 
     # cluster.fault_detection.follower_check.interval, .timeout, .retry_count

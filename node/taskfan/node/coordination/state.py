@@ -6,7 +6,8 @@ form one line. Source: OpenSearch `CoordinationState`, which was proved with TLA
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import msgspec
+from msgspec.structs import replace
 
 from taskfan.node.cluster_state import DiscoveryNode
 from taskfan.node.coordination.messages import (
@@ -20,8 +21,7 @@ from taskfan.node.coordination.messages import (
 from taskfan.node.coordination.voting import VotingConfiguration
 
 
-@dataclass(frozen=True, slots=True)
-class Persisted:
+class Persisted(msgspec.Struct, frozen=True):
     """What a node's next process must know: the term it is in, and the last state it accepted."""
 
     term: int

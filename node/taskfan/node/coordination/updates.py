@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from taskfan.node.cluster_state import ClusterState, DiscoveryNode
 from taskfan.node.coordination.messages import AcceptedState
@@ -16,8 +18,7 @@ NO_UUID = "_na_"
 MAX_PENDING_CHANGES = 10_000
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Change:
+class Change(msgspec.Struct, frozen=True, eq=False):
     """A change of the cluster state that somebody asked the leader for.
 
     `update` is a pure function: it is given the next state, with its term and version, and gives another one; the

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class VotingConfiguration:
+class VotingConfiguration(msgspec.Struct, frozen=True):
     """The nodes of which more than half must agree, by id and sorted. Source: `CoordinationMetadata`."""
 
     node_ids: tuple[str, ...] = ()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -14,8 +13,7 @@ from taskfan.node.coordination import messages as m
 from taskfan.v1 import coordination_pb2 as pb
 
 
-@dataclass(frozen=True, slots=True)
-class WireForm:
+class WireForm(msgspec.Struct, frozen=True):
     """How one kind of request and its answer travel."""
 
     action: str

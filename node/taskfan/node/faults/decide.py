@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -50,16 +49,14 @@ class Hit(msgspec.Struct, frozen=True, rename={"from_": "from"}):
     opaque_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(msgspec.Struct, frozen=True):
     """What only the payload of a request tells: the tasks it is about, and the description of the one it starts."""
 
     task_ids: tuple[str, ...] = ()
     description: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """What rules may look at of a request. `subject` is asked only when a rule needs it."""
 
     sender: DiscoveryNode
@@ -70,19 +67,18 @@ class Call:
     subject: Callable[[], Subject] = Subject
 
 
-@dataclass(slots=True, eq=False)
-class RuleState:
+class RuleState(msgspec.Struct, eq=False):
     """One rule and what it has seen so far, in this member."""
 
     numbered: NumberedRule
     set_at_s: float
     # Matching messages by node they went to, and such messages by node and action.
-    seen: dict[str, int] = field(default_factory=dict)
-    such: dict[tuple[str, str], int] = field(default_factory=dict)
+    seen: dict[str, int] = {}
+    such: dict[tuple[str, str], int] = {}
     # Decisions that count against the budget; and what was spoiled.
     spent: int = 0
     hit_count: int = 0
-    hits: deque[Hit] = field(default_factory=deque)
+    hits: deque[Hit] = msgspec.field(default_factory=deque)
 
     @property
     def rule(self) -> FaultRule:
@@ -146,8 +142,7 @@ class RuleState:
             self.hits.append(hit)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """One rule that spoils this message; `delay_s` is the time of a delay."""
 
     state: RuleState
@@ -159,8 +154,7 @@ class Step:
         return self.state.rule
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """What happens to one request and to its reply, each in this order; and the slowest way for its bytes."""
 
     call: Call

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from taskfan.node.errors import IllegalArgument, NumberFormat
 from taskfan.node.ids import parse_long
 from taskfan.node.index.errors import ShardId, UnavailableShards
 
 
-@dataclass(frozen=True, slots=True)
-class ActiveShardCount:
+class ActiveShardCount(msgspec.Struct, frozen=True):
     """So many copies, or with None all of them."""
 
     count: int | None

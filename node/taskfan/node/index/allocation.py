@@ -11,7 +11,8 @@ from __future__ import annotations
 import fnmatch
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from taskfan.node.cluster_state import DiscoveryNode
 from taskfan.node.index.errors import SettingsInvalid
@@ -115,8 +116,7 @@ def _place(
     return indices
 
 
-@dataclass(frozen=True, slots=True)
-class _Decider:
+class _Decider(msgspec.Struct, frozen=True):
     """Where one more copy of a shard may go."""
 
     indices: Indices

@@ -6,7 +6,6 @@ Source: OpenSearch `BulkRequestParser`, `BulkRequest`, `BulkItemResponse`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -38,8 +37,7 @@ _NO_METADATA: Mapping[str, Any] = {}
 MAX_SHOWN_SOURCE = 2048
 
 
-@dataclass(frozen=True, slots=True)
-class BulkDefaults:
+class BulkDefaults(msgspec.Struct, frozen=True):
     """What the URL of a bulk says for all items that do not say it themselves."""
 
     index: str | None = None
@@ -49,7 +47,10 @@ class BulkDefaults:
     require_alias: bool = False
 
 
-def parse_bulk(raw: bytes, defaults: BulkDefaults = BulkDefaults()) -> list[WriteRequest]:
+_NO_DEFAULTS = BulkDefaults()
+
+
+def parse_bulk(raw: bytes, defaults: BulkDefaults = _NO_DEFAULTS) -> list[WriteRequest]:
     """The items of a bulk body, in order.
 
     Raises:
@@ -184,8 +185,7 @@ def _number(metadata: Mapping[str, Any], name: str, default: int) -> int:
         raise IllegalArgument(f'For input string: "{given}"') from None
 
 
-@dataclass(frozen=True, slots=True)
-class ItemFailure:
+class ItemFailure(msgspec.Struct, frozen=True):
     """One item of a bulk that was not done. Source: OpenSearch `BulkItemResponse.Failure`."""
 
     index: str
@@ -198,8 +198,7 @@ class ItemFailure:
         return self.cause.http_status
 
 
-@dataclass(frozen=True, slots=True)
-class ItemDone:
+class ItemDone(msgspec.Struct, frozen=True):
     """One item of a bulk that was done: its answer, as of a single write."""
 
     answer: dict[str, Any]
@@ -217,8 +216,7 @@ def item_object(op_type: OpType, item: Item) -> dict[str, Any]:
     return {op_type.value: failed}
 
 
-@dataclass(frozen=True, slots=True)
-class BulkRequest:
+class BulkRequest(msgspec.Struct, frozen=True):
     """Writes that are asked for together.
 
     `refresh` is `true`, `wait_for` or `false`. `wait_for_active_shards` is a number, `all`, or empty for one copy.
@@ -236,8 +234,7 @@ class BulkRequest:
         return bulk_description(self.items)
 
 
-@dataclass(frozen=True, slots=True)
-class BulkResult:
+class BulkResult(msgspec.Struct, frozen=True):
     """What became of every item, in the order in which they came."""
 
     took_ms: int
@@ -280,13 +277,12 @@ def _size_text(size: int) -> str:
     return f"{size}b"
 
 
-@dataclass(slots=True)
-class ShardItems:
+class ShardItems(msgspec.Struct):
     """The items of a bulk that go to one shard, with their places in the bulk."""
 
     index: str
     shard: int
-    items: list[tuple[int, WriteRequest]] = field(default_factory=list)
+    items: list[tuple[int, WriteRequest]] = []
 
     def description(self, refresh: str = "false") -> str:
         """What the task of this part says it does; `refresh` as in the URL. Source: `BulkShardRequest`."""

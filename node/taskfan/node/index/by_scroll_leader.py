@@ -6,7 +6,8 @@ Source: OpenSearch `LeaderBulkByScrollTaskState`, `TransportRethrottleAction`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from taskfan.node.errors import IllegalArgument, TaskfanError
 from taskfan.node.index.by_scroll_request import ByScrollRequest
@@ -20,13 +21,12 @@ from taskfan.node.index.by_scroll_status import (
 from taskfan.node.index.by_scroll_worker import Worker
 
 
-@dataclass(slots=True)
-class Leader:
+class Leader(msgspec.Struct):
     """The slices of one request."""
 
     slices: int
     reason_cancelled: str | None = None
-    _results: dict[int, ByScrollResponse | TaskfanError] = field(default_factory=dict)
+    _results: dict[int, ByScrollResponse | TaskfanError] = {}
 
     @property
     def running(self) -> int:
@@ -62,8 +62,7 @@ class Leader:
         return float32(requests_per_second / self.running)
 
 
-@dataclass(slots=True)
-class ByScrollTask:
+class ByScrollTask(msgspec.Struct):
     """One task of the three kinds: a leader, a worker, or not yet known which. Source: `BulkByScrollTask`."""
 
     task_number: int

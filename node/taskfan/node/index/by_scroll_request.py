@@ -9,10 +9,10 @@ import enum
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from taskfan.node.errors import IllegalArgument, NumberFormat, TaskfanError, ValidationFailed
 from taskfan.node.ids import parse_long
@@ -55,8 +55,7 @@ class Kind(enum.Enum):
         return self is not Kind.DELETE_BY_QUERY
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
+class Destination(msgspec.Struct, frozen=True):
     """Where a reindex writes, and how. `routing` is None, `keep`, `discard` or `=value`."""
 
     index: str | None = None
@@ -66,20 +65,19 @@ class Destination:
     pipeline: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ByScrollRequest:
+class ByScrollRequest(msgspec.Struct, frozen=True):
     """The request. `slices` of 0 means as many as the shards suggest; an infinite rate means no throttle."""
 
     kind: Kind
     indices: tuple[str, ...] = ()
-    source: SearchSource = field(default_factory=lambda: SearchSource(size=DEFAULT_BATCH_SIZE))
+    source: SearchSource = SearchSource(size=DEFAULT_BATCH_SIZE)
     destination: Destination = Destination()
     script: Script | None = None
     max_docs: int = ALL_DOCS
     abort_on_conflict: bool = True
     refresh: bool = False
     timeout_ms: int = 60_000
-    wait_for_active_shards: ActiveShardCount = field(default_factory=lambda: ActiveShardCount(1))
+    wait_for_active_shards: ActiveShardCount = ActiveShardCount(1)
     requests_per_second: float = math.inf
     slices: int = 1
     store_result: bool = False

@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from taskfan.node.errors import TaskfanError
 from taskfan.node.index.bulk import ItemFailure
@@ -39,8 +40,7 @@ def shown_float(number: float) -> float:
     return number
 
 
-@dataclass(frozen=True, slots=True)
-class ByScrollStatus:
+class ByScrollStatus(msgspec.Struct, frozen=True):
     """One moment of the work. A leader has `slices`, with None for each that still runs.
 
     `requests_per_second` is infinite when nothing throttles the work.
@@ -129,8 +129,7 @@ def merged_status(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class ByScrollResponse:
+class ByScrollResponse(msgspec.Struct, frozen=True):
     """What the work came to."""
 
     took_ns: int

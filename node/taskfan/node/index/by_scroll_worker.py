@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from taskfan.node.errors import TaskfanError
 from taskfan.node.index.bulk import Item, ItemDone, ItemFailure
@@ -27,39 +28,33 @@ MAX_THROTTLE_NS = 3_600_000_000_000
 MOST_RESCHEDULED_NS = 2**31 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class StartSearch:
+class StartSearch(msgspec.Struct, frozen=True):
     """Effect: begin the search with its scroll."""
 
 
-@dataclass(frozen=True, slots=True)
-class NextPage:
+class NextPage(msgspec.Struct, frozen=True):
     """Effect: get the next page of the scroll, and keep the scroll for so much longer than usual."""
 
     extra_keep_alive_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Sleep:
+class Sleep(msgspec.Struct, frozen=True):
     """Effect: wait until `wake_at_ns` of the worker, which may change meanwhile, then call `woke`."""
 
 
-@dataclass(frozen=True, slots=True)
-class SendBulk:
+class SendBulk(msgspec.Struct, frozen=True):
     """Effect: write these."""
 
     items: tuple[WriteRequest, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Refresh:
+class Refresh(msgspec.Struct, frozen=True):
     """Effect: refresh these indices."""
 
     indices: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(msgspec.Struct, frozen=True):
     """Effect: close the scroll, if there is one, then answer."""
 
     outcome: ByScrollResponse | TaskfanError
@@ -68,8 +63,7 @@ class Finish:
 Effect = StartSearch | NextPage | Sleep | SendBulk | Refresh | Finish
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(msgspec.Struct, frozen=True):
     """One page of the scroll."""
 
     total: int
@@ -78,8 +72,7 @@ class Page:
     timed_out: bool = False
 
 
-@dataclass(slots=True)
-class _Delay:
+class _Delay(msgspec.Struct):
     """A sleep as it was scheduled. Rescheduling keeps the rate with which it began."""
 
     requests_per_second: float
@@ -88,8 +81,7 @@ class _Delay:
     over: bool = False
 
 
-@dataclass(slots=True)
-class Worker:
+class Worker(msgspec.Struct):
     """One worker: an unsliced task, or one slice."""
 
     request: ByScrollRequest
@@ -111,7 +103,7 @@ class Worker:
     _last_batch: int = 0
     _batch_started_ns: int = 0
     _page: Page | None = None
-    _indices: dict[str, None] = field(default_factory=dict)
+    _indices: dict[str, None] = {}
     _ending: tuple[tuple[ItemFailure, ...], tuple[ShardSearchFailure, ...], bool] = ((), (), False)
 
     @classmethod

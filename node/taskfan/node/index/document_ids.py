@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
+
+import msgspec
 
 
-@dataclass(slots=True)
-class DocumentIds:
+class DocumentIds(msgspec.Struct):
     """The ids that one node gives. Unique as long as `address` is the node's own.
 
     Args:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -50,7 +49,7 @@ def parse_op_type(text: str) -> OpType:
         raise IllegalArgument(f"opType must be 'create' or 'index', found: [{text}]") from None
 
 
-# A struct, as a bulk makes thousands: quicker made than a frozen dataclass, and on the wire without names.
+# On the wire without names: a bulk has thousands.
 class WriteRequest(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     """One write of one document, before it is known which shard it goes to.
 
@@ -171,8 +170,7 @@ class WriteResult(msgspec.Struct, frozen=True):
     result: Result
 
 
-@dataclass(frozen=True, slots=True)
-class CopyCounts:
+class CopyCounts(msgspec.Struct, frozen=True):
     """How many copies of a shard a write was for, and reached. Source: OpenSearch `ReplicationResponse.ShardInfo`."""
 
     total: int

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
+
+import msgspec
 
 from taskfan.node.errors import Origin, ResourceNotFound, TaskfanError
 
 
-@dataclass(frozen=True, slots=True)
-class ShardId:
+class ShardId(msgspec.Struct, frozen=True):
     """One shard of one index. Source: OpenSearch `ShardId`."""
 
     index: str
@@ -254,8 +254,7 @@ class ScriptFailed(TaskfanError):
     http_status = HTTPStatus.BAD_REQUEST
 
 
-@dataclass(frozen=True, slots=True)
-class ShardSearchFailure:
+class ShardSearchFailure(msgspec.Struct, frozen=True):
     """One shard of a search gave no result. Source: OpenSearch `ShardSearchFailure`.
 
     `shard` is None when it is not known: a page of a scroll whose reader is gone.

@@ -6,16 +6,16 @@ Source: OpenSearch `ClusterStateHealth`, `ClusterIndexHealth`, `ClusterShardHeal
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from taskfan.node.index.metadata import IndexMetadata, Indices, ShardRouting, ShardTable
 
 COLOURS = ("green", "yellow", "red")
 
 
-@dataclass(frozen=True, slots=True)
-class ShardCounts:
+class ShardCounts(msgspec.Struct, frozen=True):
     """How many copies are in which state."""
 
     active_primary: int = 0

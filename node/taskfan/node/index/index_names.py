@@ -8,8 +8,9 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from taskfan.node.errors import IllegalArgument, IndexNotFound
 from taskfan.node.index.errors import InvalidIndexName
@@ -44,8 +45,7 @@ def check_new_name(name: str) -> None:
         raise InvalidIndexName(name, "must be lowercase")
 
 
-@dataclass(frozen=True, slots=True)
-class IndicesOptions:
+class IndicesOptions(msgspec.Struct, frozen=True):
     """How names are read. The defaults are those of a search. Source: OpenSearch `IndicesOptions`."""
 
     ignore_unavailable: bool = False

@@ -6,8 +6,9 @@ Source: OpenSearch `CreateIndexRequest`, `MetadataCreateIndexService`, `GetIndex
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from taskfan.node.index.errors import BodyUnreadable, IndexAlreadyExists, MapperParsing, NotXContent
 from taskfan.node.index.index_names import check_new_name
@@ -20,13 +21,12 @@ from taskfan.node.task_json import iso_time
 OPENSEARCH_VERSION = "3.8.0"
 
 
-@dataclass(frozen=True, slots=True)
-class CreateIndexBody:
+class CreateIndexBody(msgspec.Struct, frozen=True):
     """The body of the creation of an index, checked but for what depends on the cluster."""
 
-    settings: Mapping[str, str] = field(default_factory=dict)
-    mapping: Mapping[str, Any] = field(default_factory=dict)
-    aliases: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    settings: Mapping[str, str] = {}
+    mapping: Mapping[str, Any] = {}
+    aliases: Mapping[str, dict[str, Any]] = {}
 
 
 def read_create_index(raw: bytes) -> CreateIndexBody:

@@ -6,9 +6,10 @@ A mapping is the JSON object a client reads, kept as it is shown; `FieldTypes` i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+
+import msgspec
 
 from taskfan.node.errors import IllegalArgument
 from taskfan.node.index import dates
@@ -41,8 +42,7 @@ _METADATA_FIELDS = {"_id", "_index", "_routing", "_source", "_type", "_seq_no", 
 MAX_FIELDS, MAX_DEPTH = 1000, 20
 
 
-@dataclass(frozen=True, slots=True)
-class FieldType:
+class FieldType(msgspec.Struct, frozen=True):
     """One searchable field. `path` is where its values are in a document, which for a sub-field is its parent's."""
 
     name: str
@@ -186,8 +186,7 @@ def mapping_update(mapping: Mapping[str, Any], source: Mapping[str, Any], docume
     return {"properties": found} if found else None
 
 
-@dataclass(slots=True)
-class _DocumentParser:
+class _DocumentParser(msgspec.Struct):
     document_id: str
     date_detection: bool
 

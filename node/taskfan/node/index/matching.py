@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from taskfan.node.errors import IllegalArgument, NumberFormat, TaskfanError
 from taskfan.node.index.documents import Document
@@ -51,8 +52,7 @@ class Candidate:
 Matcher = Callable[[Candidate], float | None]
 
 
-@dataclass(slots=True)
-class Bound:
+class Bound(msgspec.Struct):
     """A query bound to the fields of an index.
 
     `matches_all` lets a search take all documents without a look at any; `work_units` is what the query costs before
@@ -84,8 +84,7 @@ def _none(candidate: Candidate) -> float | None:
     return None
 
 
-@dataclass(slots=True)
-class _Binder:
+class _Binder(msgspec.Struct):
     fields: FieldTypes
     shard: ShardId
     work_units: int = 0

@@ -1,13 +1,15 @@
 """What all nodes know of the indices: their metadata and where their shards are. Values of the cluster state. Pure.
 
-Both travel as msgspec: plain dataclasses of text, numbers, tuples and dicts.
+Both travel as msgspec: structs of text, numbers, tuples and dicts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+
+import msgspec
+from msgspec.structs import replace
 
 from taskfan.node.index.errors import ShardId
 from taskfan.node.index.settings import HIDDEN, NUMBER_OF_REPLICAS, NUMBER_OF_SHARDS
@@ -16,8 +18,7 @@ State = Literal["UNASSIGNED", "INITIALIZING", "STARTED"]
 TASKS_INDEX = ".tasks"
 
 
-@dataclass(frozen=True, slots=True)
-class IndexMetadata:
+class IndexMetadata(msgspec.Struct, frozen=True):
     """One index. Source: OpenSearch `IndexMetadata`.
 
     `primary_terms` has one number for each shard, and grows whenever another copy becomes the primary.
@@ -27,8 +28,8 @@ class IndexMetadata:
     name: str
     uuid: str
     settings: dict[str, str]
-    mapping: dict[str, Any] = field(default_factory=dict)
-    aliases: dict[str, dict[str, Any]] = field(default_factory=dict)
+    mapping: dict[str, Any] = {}
+    aliases: dict[str, dict[str, Any]] = {}
     primary_terms: tuple[int, ...] = ()
     in_sync: tuple[tuple[str, ...], ...] = ()
     system: bool = False
@@ -67,16 +68,14 @@ class IndexMetadata:
         return replace(self, in_sync=in_sync)
 
 
-@dataclass(frozen=True, slots=True)
-class UnassignedInfo:
+class UnassignedInfo(msgspec.Struct, frozen=True):
     """Why a copy is nowhere, and since when (wall time). Source: OpenSearch `UnassignedInfo`."""
 
     reason: str
     at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class ShardRouting:
+class ShardRouting(msgspec.Struct, frozen=True):
     """One copy of one shard; one that is nowhere has no node and no allocation id. Source: `ShardRouting`."""
 
     index: str
@@ -109,11 +108,10 @@ class ShardRouting:
 ShardTable = tuple[ShardRouting, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class RoutingTable:
+class RoutingTable(msgspec.Struct, frozen=True):
     """Where every copy of every shard is: index name to its shards, each a tuple with the primary first."""
 
-    indices: dict[str, tuple[ShardTable, ...]] = field(default_factory=dict)
+    indices: dict[str, tuple[ShardTable, ...]] = {}
 
     def __iter__(self) -> Iterator[ShardRouting]:
         return (copy for shards in self.indices.values() for shard in shards for copy in shard)
@@ -148,12 +146,11 @@ class RoutingTable:
         return RoutingTable({name: shards for name, shards in self.indices.items() if name != index})
 
 
-@dataclass(frozen=True, slots=True)
-class Indices:
+class Indices(msgspec.Struct, frozen=True):
     """All indices of a cluster: what they are and where. This is what the cluster state holds."""
 
-    metadata: dict[str, IndexMetadata] = field(default_factory=dict)
-    routing: RoutingTable = field(default_factory=RoutingTable)
+    metadata: dict[str, IndexMetadata] = {}
+    routing: RoutingTable = RoutingTable()
 
     def __contains__(self, name: object) -> bool:
         return name in self.metadata

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from taskfan.node.errors import TaskfanError, ValidationFailed
 from taskfan.node.index.field_values import java_text
@@ -14,8 +15,7 @@ from taskfan.node.index.x_content import Body, read_body, token_name
 _KEYS = ("_index", "_id", "routing", "_source", "version", "version_type", "stored_fields")
 
 
-@dataclass(frozen=True, slots=True)
-class GetItem:
+class GetItem(msgspec.Struct, frozen=True):
     """One get of several."""
 
     index: str

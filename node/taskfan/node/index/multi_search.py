@@ -6,8 +6,9 @@ Source: OpenSearch `MultiSearchRequest.readMultiLineFormat`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from taskfan.node.errors import IllegalArgument, ValidationFailed
 from taskfan.node.index.errors import BodyUnreadable
@@ -22,8 +23,7 @@ _METADATA = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class SearchItem:
+class SearchItem(msgspec.Struct, frozen=True):
     """One search of several."""
 
     indices: tuple[str, ...]

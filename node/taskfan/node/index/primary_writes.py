@@ -6,8 +6,10 @@ Source: OpenSearch `TransportShardBulkAction.executeBulkItemRequest`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from taskfan.node.index.documents import Document, OpType, Result, WriteRequest, WriteResult
 from taskfan.node.index.errors import IllegalState, JsonUnreadable, MapperParsing, NotXContent, VersionConflict
@@ -18,15 +20,13 @@ from taskfan.node.index.updates import UpdateBody, plan_update, read_update
 from taskfan.node.index.x_content import read_document
 
 
-@dataclass(frozen=True, slots=True)
-class NeedsMapping:
+class NeedsMapping(msgspec.Struct, frozen=True):
     """The document has new fields: the manager must put this into the mapping first, then the write is tried again."""
 
     addition: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(msgspec.Struct, frozen=True):
     """A write that was done. `replicate` is what the replicas take over, None if nothing changed."""
 
     done: WriteResult

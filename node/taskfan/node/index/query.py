@@ -5,24 +5,22 @@ Source: OpenSearch `QueryBuilder` and its classes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from taskfan.node.index.regexps import DEFAULT_MAX_DETERMINIZED_STATES
 
 
-@dataclass(frozen=True, slots=True)
-class MatchAll:
+class MatchAll(msgspec.Struct, frozen=True):
     """Every document."""
 
 
-@dataclass(frozen=True, slots=True)
-class MatchNone:
+class MatchNone(msgspec.Struct, frozen=True):
     """No document."""
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(msgspec.Struct, frozen=True):
     """Documents with one, or with all, or with so many, of the words of `text`."""
 
     field: str
@@ -31,8 +29,7 @@ class Match:
     minimum_should_match: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(msgspec.Struct, frozen=True):
     """Documents that hold one of these values. `single` is a `term` query."""
 
     field: str
@@ -40,15 +37,13 @@ class Terms:
     single: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Ids:
+class Ids(msgspec.Struct, frozen=True):
     """Documents with one of these ids."""
 
     values: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(msgspec.Struct, frozen=True):
     """Documents with a value between two; None is no bound."""
 
     field: str
@@ -58,15 +53,13 @@ class Range:
     include_upper: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Exists:
+class Exists(msgspec.Struct, frozen=True):
     """Documents that have a value there at all."""
 
     field: str
 
 
-@dataclass(frozen=True, slots=True)
-class Regexp:
+class Regexp(msgspec.Struct, frozen=True):
     """Documents with a value that matches a regular expression as a whole."""
 
     field: str
@@ -75,8 +68,7 @@ class Regexp:
     case_insensitive: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Bool:
+class Bool(msgspec.Struct, frozen=True):
     """Several queries together."""
 
     must: tuple[Query, ...] = ()

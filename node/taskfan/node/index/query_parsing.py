@@ -7,8 +7,9 @@ name but that of the queries known here is an unknown query.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from taskfan.node.errors import IllegalArgument, TaskfanError
 from taskfan.node.index.errors import IllegalState, NamedObjectNotFound, ParsingFailed, XContentParse
@@ -48,8 +49,7 @@ class _EmptyClause(IllegalArgument):
         self.place = place
 
 
-@dataclass(frozen=True, slots=True)
-class _At:
+class _At(msgspec.Struct, frozen=True):
     """A place in a body, and the value there."""
 
     body: Body

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
+
+import msgspec
 
 from taskfan.node.errors import IllegalArgument
 from taskfan.node.index.errors import TooComplexToDeterminize
@@ -27,8 +28,7 @@ _ANY = ((0, 0x10FFFF),)
 Ranges = tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Node:
+class _Node(msgspec.Struct, frozen=True):
     """One part of an expression. `kind` is chars, concat, union or repeat (of `parts[0]`, `least` to `most` times)."""
 
     kind: str
@@ -38,8 +38,7 @@ class _Node:
     most: int | None = None
 
 
-@dataclass(slots=True)
-class _Parser:
+class _Parser(msgspec.Struct):
     text: str
     at: int = 0
 
@@ -149,8 +148,7 @@ def _complement(ranges: list[tuple[int, int]]) -> Ranges:
     return (*found, (left, 0x10FFFF)) if left <= 0x10FFFF else tuple(found)
 
 
-@dataclass(slots=True)
-class _Positions:
+class _Positions(msgspec.Struct):
     """Glushkov's automaton: one state for each character of the expression, state 0 is the start.
 
     Repeats are unrolled, as Lucene does: `x{14}` has fourteen states.
@@ -210,8 +208,7 @@ def _bits(states: int) -> Iterator[int]:
         states ^= lowest
 
 
-@dataclass(frozen=True, slots=True)
-class CompiledRegexp:
+class CompiledRegexp(msgspec.Struct, frozen=True):
     """A regular expression that can be matched against whole values.
 
     `work_units` is what its compilation costs: states of the nondeterministic automaton that were looked at while the

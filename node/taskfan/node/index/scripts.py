@@ -16,8 +16,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from taskfan.node.errors import IllegalArgument, ResourceNotFound
 from taskfan.node.index.errors import BodyUnreadable, ScriptFailed
@@ -37,21 +38,19 @@ _STEP = re.compile(r"\.(\w+)|\[(?:'([^']*)'|\"([^\"]*)\")\]")
 MAX_SCRIPT_LENGTH = 65_535
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What a script made of a document: its source, and `op`, which is `index` unless it said otherwise."""
 
     source: dict[str, Any]
     op: str
 
 
-@dataclass(frozen=True, slots=True)
-class Script:
+class Script(msgspec.Struct, frozen=True):
     """A script as it came. `str()` is how a description names it. Source: OpenSearch `Script`."""
 
     source: str
     lang: str = "painless"
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = {}
     # The name of a stored script, in place of a source. None is stored here.
     stored_id: str | None = None
 
@@ -113,8 +112,7 @@ def _statements(source: str) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-@dataclass(slots=True)
-class _Run:
+class _Run(msgspec.Struct):
     script: Script
     source: dict[str, Any]
     op: str

@@ -8,8 +8,9 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from taskfan.node.errors import IllegalArgument, Origin, TaskfanError, ValidationFailed
 from taskfan.node.index.documents import Document
@@ -25,8 +26,7 @@ QUERY_THEN_FETCH, QUERY_AND_FETCH = "queryThenFetch", "queryAndFetch"
 MAX_KEEP_ALIVE_MS, MAX_OPEN_SCROLLS = 24 * 3_600_000, 500
 
 
-@dataclass(frozen=True, slots=True)
-class ContextId:
+class ContextId(msgspec.Struct, frozen=True):
     """One reader of one node. `session` is new in each process, so that a restarted node knows no old readers."""
 
     session: str
@@ -34,8 +34,7 @@ class ContextId:
     node_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class ScrollId:
+class ScrollId(msgspec.Struct, frozen=True):
     """What a scroll id says: the readers of the search, in the order of its shards, and the indices as asked for."""
 
     contexts: tuple[ContextId, ...]
@@ -85,8 +84,7 @@ class _EndOfInput(Exception):
     """The bytes ended too soon."""
 
 
-@dataclass(slots=True)
-class _Reader:
+class _Reader(msgspec.Struct):
     data: bytes
     at: int = 0
 
@@ -160,8 +158,7 @@ def scroll_ids_to_clear(ids: Sequence[str]) -> list[ScrollId] | None:
     return [ScrollId.decode(text) for text in ids]
 
 
-@dataclass(slots=True)
-class ReaderContext:
+class ReaderContext(msgspec.Struct):
     """What a node keeps of one shard for a search: the documents as they were when it began.
 
     A scroll also keeps its hits, of which `position` have been given out.
@@ -189,8 +186,7 @@ class ReaderContext:
         self.position += emitted
 
 
-@dataclass(slots=True)
-class ReaderContexts:
+class ReaderContexts(msgspec.Struct):
     """The readers of one node. Times are monotonic milliseconds, given by the caller.
 
     Args:
@@ -200,7 +196,7 @@ class ReaderContexts:
 
     session: str
     expiry_is_set: bool = False
-    _contexts: dict[int, ReaderContext] = field(default_factory=dict)
+    _contexts: dict[int, ReaderContext] = {}
     _next: int = 1
 
     def __len__(self) -> int:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -18,16 +17,14 @@ from taskfan.node.index.search_source import SearchSource
 from taskfan.node.index.sorting import order_key, shown_value
 
 
-@dataclass(frozen=True, slots=True)
-class MergedHit:
+class MergedHit(msgspec.Struct, frozen=True):
     """One hit of the whole search: which shard has it, by its place among the shards asked, and the hit there."""
 
     shard: int
     hit: ShardHit
 
 
-@dataclass(frozen=True, slots=True)
-class Merged:
+class Merged(msgspec.Struct, frozen=True):
     """What a search found on all shards. `total` is None when it was not counted."""
 
     hits: tuple[MergedHit, ...]
@@ -85,8 +82,7 @@ def in_order(merged: Merged, fetched: Sequence[Sequence[FetchedHit]]) -> list[Fe
     return [hit for hit in found if hit is not None]
 
 
-@dataclass(frozen=True, slots=True)
-class ShardTotals:
+class ShardTotals(msgspec.Struct, frozen=True):
     """How the shards of a search fared. A shard without an active copy is neither successful nor failed."""
 
     total: int
@@ -121,8 +117,7 @@ def check_failures(phase: str, totals: ShardTotals, *, allow_partial: bool = Tru
         raise SearchPhaseFailed(phase, "Partial shards failure", totals.failures)
 
 
-@dataclass(frozen=True, slots=True)
-class SearchAnswer:
+class SearchAnswer(msgspec.Struct, frozen=True):
     """The whole answer to a search, before it is written."""
 
     took_ms: int
@@ -171,12 +166,11 @@ def count_answer(merged: Merged, shards: ShardTotals) -> dict[str, Any]:
     return {"count": merged.total or 0, "_shards": shards.to_object()}
 
 
-@dataclass(slots=True)
-class MultiSearchAnswer:
+class MultiSearchAnswer(msgspec.Struct):
     """The answer to a msearch: each item is an answer or an error envelope, in order."""
 
     took_ms: int
-    items: list[dict[str, Any]] = field(default_factory=list)
+    items: list[dict[str, Any]] = []
 
     def add(self, answer: dict[str, Any]) -> None:
         """An item that succeeded."""

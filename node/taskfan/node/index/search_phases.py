@@ -6,7 +6,6 @@ Source: OpenSearch `SearchService`, `QueryPhase`, `FetchPhase`.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
 from typing import overload
 
 import msgspec
@@ -28,8 +27,7 @@ from taskfan.node.index.sorting import SortValues, order_key, value_reader
 PIECE_DOCUMENTS = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class ShardHit:
+class ShardHit(msgspec.Struct, frozen=True):
     """One document that a shard found: its place among what the search sees, its score, and what it is sorted by."""
 
     place: int
@@ -62,8 +60,7 @@ class _EveryDocument(Sequence[ShardHit]):
         return ShardHit(place, None, (place,)) if self._by_place else ShardHit(place, 1.0)
 
 
-@dataclass(frozen=True, slots=True)
-class ShardTarget:
+class ShardTarget(msgspec.Struct, frozen=True):
     """The shard that a search runs on, and what the search needs to know of its index."""
 
     shard: ShardId
@@ -72,8 +69,7 @@ class ShardTarget:
     settings: Settings
 
 
-@dataclass(frozen=True, slots=True)
-class QueryResult:
+class QueryResult(msgspec.Struct, frozen=True):
     """What the query phase found on a shard: how many match, and all of them in order."""
 
     total: int
@@ -218,8 +214,7 @@ def _in_value_slice(
             yield place, document
 
 
-@dataclass(frozen=True, slots=True)
-class FetchedHit:
+class FetchedHit(msgspec.Struct, frozen=True):
     """One hit with its document, as the fetch phase gives it back. `source` are the bytes that are shown, or None."""
 
     index: str

@@ -6,10 +6,8 @@ key, aggregations and highlighting among it.
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -27,8 +25,7 @@ DEFAULT_TRACK_TOTAL_HITS = 10_000
 _encode = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
+class Slice(msgspec.Struct, frozen=True):
     """One of `max` parts of a search. Source: OpenSearch `SliceBuilder`."""
 
     id: int
@@ -40,8 +37,7 @@ class Slice:
         return {"field": self.field, "id": self.id, "max": self.max}
 
 
-@dataclass(frozen=True, slots=True)
-class SearchSource:
+class SearchSource(msgspec.Struct, frozen=True):
     """A search. None is what the body did not say.
 
     `track_total_hits` is up to how many hits are counted: True for all, False for none. `cost_per_shard_ms` is
@@ -272,4 +268,4 @@ def read_count_body(raw: bytes) -> SearchSource:
     for name in body.value if isinstance(body.value, dict) else ():
         if name != "query":
             raise body.parsing_failed(f"request does not support [{name}]", (name,), "key")
-    return dataclasses.replace(parse_search(body), size=0, track_total_hits=True)
+    return msgspec.structs.replace(parse_search(body), size=0, track_total_hits=True)

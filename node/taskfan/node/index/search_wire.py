@@ -1,12 +1,11 @@
 """Searches and what they find as bytes that travel between nodes. Pure.
 
-A search is a tree of dataclasses; each is written as its name and its values, so that the one who reads gets the same
+A search is a tree of structs; each is written as its name and its values, so that the one who reads gets the same
 tree. Hits are many, and have one type: they are written by msgspec as they are.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -49,7 +48,7 @@ def decode_source(raw: bytes) -> SearchSource:
 def _packed(value: Any) -> Any:
     name = type(value).__name__
     if name in _CLASSES:
-        return [name, *(_packed(getattr(value, field.name)) for field in dataclasses.fields(value))]
+        return [name, *(_packed(getattr(value, field)) for field in value.__struct_fields__)]
     if isinstance(value, list | tuple):
         return [_PLAIN, *map(_packed, value)]
     return value

@@ -7,8 +7,9 @@ Source: OpenSearch `IndexShard`, `InternalEngine`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import NoReturn
+
+import msgspec
 
 from taskfan.node.errors import IllegalArgument
 from taskfan.node.index.documents import (
@@ -27,16 +28,14 @@ from taskfan.node.index.errors import ClusterBlocked, ShardId, VersionConflict
 TOMBSTONES_KEPT_MS = 60_000
 
 
-@dataclass(frozen=True, slots=True)
-class ShardLimits:
+class ShardLimits(msgspec.Struct, frozen=True):
     """What one shard may hold."""
 
     max_documents: int = 1_000_000
     max_bytes: int = 256 * 1024 * 1024
 
 
-@dataclass(slots=True)
-class ShardCopy:
+class ShardCopy(msgspec.Struct):
     """The documents of one copy. Writes come in the order of their sequence numbers, or are put into it.
 
     The order of documents is that of their last write, as it is within a Lucene index.
@@ -44,11 +43,11 @@ class ShardCopy:
 
     shard: ShardId
     primary_term: int
-    limits: ShardLimits = field(default_factory=ShardLimits)
+    limits: ShardLimits = ShardLimits()
     max_seq_no: int = -1
     size_in_bytes: int = 0
-    _live: dict[str, Document] = field(default_factory=dict)
-    _tombstones: dict[str, Document] = field(default_factory=dict)
+    _live: dict[str, Document] = {}
+    _tombstones: dict[str, Document] = {}
     _visible: tuple[Document, ...] = ()
     _dirty: bool = False
     _replaced: int = 0

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import total_ordering
 from typing import Any
+
+import msgspec
 
 from taskfan.node.errors import IllegalArgument, TaskfanError
 from taskfan.node.index.errors import QueryShardFailed, ShardId
@@ -23,8 +24,7 @@ SortValues = tuple[SortValue, ...]
 _INT_MAX, _LONG_MAX = 2**31 - 1, 2**63 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Sort:
+class Sort(msgspec.Struct, frozen=True):
     """One criterion. `field` may be `_score`, `_doc` or `_id`; `missing` is where documents without a value go."""
 
     field: str

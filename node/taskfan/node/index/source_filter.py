@@ -8,15 +8,15 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+
+import msgspec
 
 from taskfan.node.errors import IllegalArgument
 
 
-@dataclass(frozen=True, slots=True)
-class SourceFilter:
+class SourceFilter(msgspec.Struct, frozen=True):
     """Patterns of field names with `*`; no includes means all. With `enabled` false nothing is shown."""
 
     enabled: bool = True

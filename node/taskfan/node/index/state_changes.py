@@ -9,8 +9,9 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from taskfan.node.cluster_state import ClusterState, DiscoveryNode
 from taskfan.node.index import allocation

@@ -6,7 +6,6 @@ Source: OpenSearch `UpdateRequest`, `UpdateHelper`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -25,8 +24,7 @@ _FIELDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class UpdateBody:
+class UpdateBody(msgspec.Struct, frozen=True):
     """The body of an update. `doc` and `upsert` are parts of documents; `script` is compiled."""
 
     doc: Mapping[str, Any] | None = None
@@ -100,8 +98,7 @@ def _flag(body: Body, name: str, default: bool) -> bool:
     raise body.x_content_parse(f"[UpdateRequest] failed to parse field [{name}]", (name,), cause=cause)
 
 
-@dataclass(frozen=True, slots=True)
-class UpdatePlan:
+class UpdatePlan(msgspec.Struct, frozen=True):
     """What an update comes to. Without a `write` the document stays as it is, and the answer is `noop`."""
 
     write: WriteRequest | None

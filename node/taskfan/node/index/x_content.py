@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -47,8 +46,7 @@ def token_name(value: Any) -> str:
     return "START_OBJECT"
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(msgspec.Struct, frozen=True):
     """One JSON text: its value, and where its parts are."""
 
     raw: bytes
