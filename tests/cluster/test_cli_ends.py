@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from taskfan.cluster import ClusterError, launch
+from taskfan.cluster import Cluster, ClusterError, launch
 from taskfan.cluster.state_directory import RunRecord, StateDirectory
 from tests.cluster.commands import process_of, run
 from tests.cluster.processes import processes_of, wait_until
@@ -62,6 +62,21 @@ def test_a_cluster_whose_directory_is_removed_ends(state_home: Path) -> None:
     assert run("up", "-n", "1", "--any-port", "--name", name).exit_code == 0
     shutil.rmtree(state_home / "taskfan" / name)
     wait_until(lambda: not processes_of(name), "all processes end")
+
+
+def test_work_that_is_waited_for_is_cancelled_by_ctrl_c_which_prints_its_id(tmp_path: Path) -> None:
+    plan = tmp_path / "plan.yaml"
+    plan.write_text('{"action": "work:long", "duration": "until_cancelled", "children": [{"action": "work:child"}]}')
+    with Cluster(nodes=2) as cluster:
+        command = [sys.executable, "-m", "taskfan.cluster.cli", "work", str(plan), "--wait", "--url", cluster.url]
+        with process_of(command, stderr=subprocess.PIPE) as process:
+            wait_until(lambda: cluster.list_tasks(actions="work:long")["nodes"], "the work runs")
+            [task] = cluster.list_tasks(actions="work:long", group_by="none")["tasks"]
+            process.send_signal(signal.SIGINT)
+            output, errors = process.communicate(timeout=30)
+        told = f"The work {task['node']}:{task['id']} is cancelled with its client; without --wait it goes on.\n"
+        assert (process.returncode, output, errors) == (130, "", told)
+        wait_until(lambda: not cluster.list_tasks(actions="work:*")["nodes"], "the work ends")
 
 
 def test_a_supervisor_that_stands_still_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

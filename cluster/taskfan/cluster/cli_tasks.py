@@ -166,7 +166,7 @@ def work(plan: str, name: str | None, url: str | None, wait: bool, seed: int | N
     PLAN is a file in YAML or JSON, - for standard input, or the name of a plan that ships with taskfan:
     search_fan_out, bulk_with_replicas, reindex or stubborn_children.
 
-    With --wait the work is cancelled when its client goes away, so by Ctrl-C as well.
+    With --wait the work is cancelled when its client goes away, so by Ctrl-C as well, which prints its id.
 
     \b
     Examples:
@@ -176,14 +176,52 @@ def work(plan: str, name: str | None, url: str | None, wait: bool, seed: int | N
     from taskfan.cluster.rest_client import ask
 
     body = dict(_read_plan(plan))
-    parameters = {"wait_for_completion": wait, "seed": seed}
+    url, parameters = _url(name, url), {"wait_for_completion": wait, "seed": seed}
+    if wait:
+        click.echo(json.dumps(_wait_for_work(url, parameters, body), indent=2))
+    else:
+        click.echo(ask(url, "POST", "/_taskfan/work", parameters, body, timeout_s=60)["task"])
+
+
+def _wait_for_work(url: str, parameters: dict[str, Any], body: dict[str, object]) -> Any:
+    """The answer of work that is waited for; an interrupt tells its id, while that can still be asked for."""
+    import os
+    from concurrent.futures import Future
+    from threading import Thread
+
+    from taskfan.cluster.rest_client import ask
+
+    opaque_id, answer = f"taskfan-work-{os.urandom(6).hex()}", Future[Any]()
+
+    def wait() -> None:
+        try:
+            told = ask(url, "POST", "/_taskfan/work", parameters, body, opaque_id=opaque_id, timeout_s=24 * 3600)
+        except BaseException as error:
+            answer.set_exception(error)
+        else:
+            answer.set_result(told)
+
+    # Its connection lasts while the id is looked for, and ends with this process, and with it the work.
+    Thread(target=wait, daemon=True).start()
     try:
-        answer = ask(_url(name, url), "POST", "/_taskfan/work", parameters, body, timeout_s=24 * 3600 if wait else 60)
+        return answer.result()
     except KeyboardInterrupt:
-        if wait:
-            click.echo("The work is cancelled with its client; without --wait it is started and goes on.", err=True)
+        what = " ".join(["The work", *_begun_by(url, opaque_id)])
+        click.echo(f"{what} is cancelled with its client; without --wait it goes on.", err=True)
         raise
-    click.echo(json.dumps(answer, indent=2) if wait else answer["task"])
+
+
+def _begun_by(url: str, opaque_id: str) -> list[str]:
+    """The id of the task without a parent that a request with this header began; nothing when it is not found."""
+    from taskfan.cluster.errors import ClusterError
+    from taskfan.cluster.rest_client import ask
+
+    try:
+        listed = ask(url, "GET", "/_tasks", {"group_by": "none", "timeout": "2s"}, timeout_s=5)["tasks"]
+    except ClusterError:
+        return []
+    mine = [task for task in listed if task["headers"].get("X-Opaque-Id") == opaque_id]
+    return [f"{task['node']}:{task['id']}" for task in mine if "parent_task_id" not in task]
 
 
 def _read_plan(plan: str) -> Mapping[str, object]:

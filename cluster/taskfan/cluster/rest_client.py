@@ -32,12 +32,14 @@ def ask(
     parameters: Parameters | None = None,
     body: object = None,
     *,
+    opaque_id: str = "",
     timeout_s: float = 30.0,
 ) -> Any:
     """Send a request and return the JSON of the answer.
 
     Args:
         parameters: None values are left out; booleans are written as OpenSearch reads them.
+        opaque_id: `X-Opaque-Id`, by which its tasks are found.
         timeout_s: limit for each read.
 
     Raises:
@@ -53,6 +55,7 @@ def ask(
     query = urlencode({name: _text(value) for name, value in (parameters or {}).items() if value is not None})
     connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=timeout_s)
     headers = {} if body is None else {"Content-Type": "application/json"}
+    headers |= {"X-Opaque-Id": opaque_id} if opaque_id else {}
     try:
         data = None if body is None else json.dumps(body)
         connection.request(method, f"{path}?{query}" if query else path, data, headers)
