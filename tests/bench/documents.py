@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import http.client
-import json
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any
 from urllib.parse import urlsplit
 
 from taskfan.cluster import Cluster
-from tests.bench.figures import Figure, of_latencies, of_samples
-from tests.bench.http_client import latencies_ms
+from tests.bench.bench import Bench, latency_figures
+from tests.bench.figures import Figure, of_samples
+from tests.bench.http_client import http_ask
 from tests.bench.processes import cpu_s
+from tests.bench.rest import LIMIT_S, call
 
 BATCH = 1000
 # Bounds that the project set itself, on two cores: documents a second.
 BULK_TARGET, REINDEX_TARGET = ">= 10000", ">= 5000"
 TERM = b'{"query":{"term":{"n":7}},"size":10}'
-LIMIT_S = 120
 
 
-def documents(quick: bool) -> list[Figure]:
+def documents(bench: Bench) -> list[Figure]:
     """Bulks of 1,000 documents on one connection and on one for each node, reindexes without throttle, searches."""
-    batches, rounds = (10, 3) if quick else (30, 5)
     figures = []
     for replicas in (0, 1):
+        bench.say(f"documents, {replicas} replicas")
         with Cluster(nodes=3) as cluster:
-            figures += _written(cluster, replicas, batches, rounds)
-            figures += _found(cluster, replicas, 100 if quick else 1000)
+            figures += _written(cluster, replicas, bench.sizes.batches, bench.sizes.document_rounds)
+            figures += _found(bench, cluster, replicas)
     return figures
 
 
@@ -75,15 +74,18 @@ def _cpu_s(cluster: Cluster) -> float:
     return sum(cpu_s(node.pid) for node in cluster.nodes)
 
 
-def _found(cluster: Cluster, replicas: int, rounds: int) -> list[Figure]:
-    what = f"3 nodes, {replicas} replicas"
-    everything = latencies_ms(cluster.url, "/books/_search", rounds=rounds, warm_up=10)
-    by_term = latencies_ms(cluster.url, "/books/_search", rounds=rounds, warm_up=10, body=TERM)
-    by_id = latencies_ms(cluster.url, "/books/_doc/7", rounds=rounds, warm_up=10)
+def _found(bench: Bench, cluster: Cluster, replicas: int) -> list[Figure]:
+    asks = {
+        "search for all": http_ask(cluster.url, "/books/_search"),
+        "search for a term": http_ask(cluster.url, "/books/_search", body=TERM),
+        "GET of a document": http_ask(cluster.url, "/books/_doc/7"),
+    }
     return [
-        *of_latencies(f"search for all, {what}", everything),
-        *of_latencies(f"search for a term, {what}", by_term),
-        *of_latencies(f"GET of a document, {what}", by_id),
+        figure
+        for endpoint, blocks in bench.in_turn(asks).items()
+        for figure in latency_figures(
+            f"{endpoint}, 3 nodes, {replicas} replicas", blocks, {"what": "documents", "endpoint": endpoint}
+        )
     ]
 
 
@@ -96,10 +98,10 @@ def _bulk(first: int) -> bytes:
 
 
 def _make(url: str, index: str, replicas: int) -> None:
-    _ask(url, "DELETE", f"/{index}?ignore_unavailable=true")
+    call(url, "DELETE", f"/{index}?ignore_unavailable=true")
     settings = {"number_of_shards": 3, "number_of_replicas": replicas}
-    _ask(url, "PUT", f"/{index}", json.dumps({"settings": settings}).encode())
-    _ask(url, "GET", f"/_cluster/health/{index}?wait_for_status=green")
+    call(url, "PUT", f"/{index}", {"settings": settings})
+    call(url, "GET", f"/_cluster/health/{index}?wait_for_status=green")
 
 
 def _bulks_took_s(urls: Sequence[str], index: str, bodies: Sequence[bytes]) -> float:
@@ -114,8 +116,8 @@ def _bulks_took_s(urls: Sequence[str], index: str, bodies: Sequence[bytes]) -> f
     for thread in threads:
         thread.join(LIMIT_S)
     took_s = time.perf_counter() - begun
-    _ask(urls[0], "POST", f"/{index}/_refresh")
-    assert _ask(urls[0], "GET", f"/{index}/_count")["count"] == len(bodies) * BATCH
+    call(urls[0], "POST", f"/{index}/_refresh")
+    assert call(urls[0], "GET", f"/{index}/_count")["count"] == len(bodies) * BATCH
     return took_s
 
 
@@ -131,17 +133,7 @@ def _send_bulks(url: str, index: str, bodies: Sequence[bytes]) -> None:
 def _reindex_took_s(url: str, dest: str, count: int, slices: int) -> float:
     body = {"source": {"index": "books"}, "dest": {"index": dest}}
     begun = time.perf_counter()
-    answer = _ask(url, "POST", f"/_reindex?slices={slices}", json.dumps(body).encode())
+    answer = call(url, "POST", f"/_reindex?slices={slices}", body)
     took_s = time.perf_counter() - begun
     assert answer["created"] == count, answer
     return took_s
-
-
-def _ask(url: str, method: str, path: str, body: bytes = b"") -> Any:
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=LIMIT_S)
-    connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
-    answer = connection.getresponse()
-    text = answer.read()
-    connection.close()
-    assert answer.status < 400, text[:500]
-    return json.loads(text)

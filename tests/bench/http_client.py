@@ -1,4 +1,8 @@
-"""The quickest client that is still honest: raw sockets, kept alive, one request in flight on each."""
+"""The quickest client that is still honest: raw sockets, kept alive, one request in flight on each.
+
+An `Ask` is one request to one server, sent again and again. What is an answer depends on who is asked: HTTP, a frame
+with its length before it (the floor), or the bytes that were sent (an echo).
+"""
 
 from __future__ import annotations
 
@@ -6,23 +10,48 @@ import selectors
 import socket
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 LIMIT_S = 60.0
+# Requests before those that are timed, on each new connection.
+WARM_UP = 3
+Answer = Literal["http", "frame", "echo"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request, where it goes, and how its answer is told from the next."""
+
+    host: str
+    port: int
+    request: bytes
+    answer: Answer = "http"
+
+
+def http_ask(url: str, path: str, method: str = "GET", body: bytes = b"") -> Ask:
+    """A request over HTTP, with a JSON body if one is given."""
+    where = urllib.parse.urlsplit(url)
+    assert where.hostname is not None
+    about_body = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n" if body else ""
+    if method == "POST" and not body:
+        about_body = "Content-Length: 0\r\n"
+    head = f"{method} {path} HTTP/1.1\r\nHost: {where.netloc}\r\n{about_body}\r\n"
+    return Ask(where.hostname, where.port or 80, head.encode() + body)
 
 
 class Connection:
-    """One kept-alive HTTP connection that sends the same request again and again, with a JSON body if one is given."""
+    """One connection that sends the same request again and again."""
 
-    def __init__(self, url: str, path: str, body: bytes = b"") -> None:
-        where = urllib.parse.urlsplit(url)
-        assert where.hostname is not None
-        self.socket = socket.create_connection((where.hostname, where.port or 80), timeout=LIMIT_S)
+    def __init__(self, ask: Ask) -> None:
+        self.socket = socket.create_connection((ask.host, ask.port), timeout=LIMIT_S)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        about_body = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n" if body else ""
-        self.request = f"GET {path} HTTP/1.1\r\nHost: {where.netloc}\r\n{about_body}\r\n".encode() + body
-        self._received = bytearray()
-        self._missing = -1
+        self._request = ask.request
+        # Bytes of a whole answer by its beginning, -1 while that is not known.
+        self._size: Callable[[bytearray], int] = _SIZES.get(ask.answer, lambda _: len(ask.request))
+        self._pieces: list[bytes] = []
+        self._received, self._expected = 0, -1
 
     def __enter__(self) -> Connection:
         return self
@@ -32,70 +61,152 @@ class Connection:
 
     def ask(self) -> bytes:
         """One request and its answer, head included."""
-        self.socket.sendall(self.request)
+        self.send()
         while not self.read_some():
             pass
-        return bytes(self._received)
+        return b"".join(self._pieces)
+
+    def exchange(self) -> int:
+        """The same, but only the size of the answer is of interest."""
+        self.send()
+        while not self.read_some():
+            pass
+        return self._received
 
     def send(self) -> None:
         """Only the request; `read_some` tells when its answer is whole."""
-        self.socket.sendall(self.request)
+        self._pieces, self._received, self._expected = [], 0, -1
+        self.socket.sendall(self._request)
 
     def read_some(self) -> bool:
         """Read what is there. Returns whether the answer is whole."""
-        if self._missing <= 0:
-            self._received, self._missing = bytearray(), -1
         piece = self.socket.recv(1 << 20)
         if not piece:
             raise ConnectionError("the server closed the connection")
-        self._received += piece
-        if self._missing < 0:
-            self._read_head()
-        else:
-            self._missing -= len(piece)
-        return self._missing == 0
-
-    def _read_head(self) -> None:
-        head, blank, body = self._received.partition(b"\r\n\r\n")
-        if not blank:
-            return
-        lines = bytes(head).lower().split(b"\r\n")
-        if not lines[0].startswith(b"http/1.1 200"):
-            raise ConnectionError(bytes(self._received).decode(errors="replace"))
-        length = next(int(line.partition(b":")[2]) for line in lines if line.startswith(b"content-length:"))
-        self._missing = length - len(body)
+        self._pieces.append(piece)
+        self._received += len(piece)
+        if self._expected < 0:
+            self._expected = self._size(bytearray(b"".join(self._pieces)))
+        return self._received == self._expected
 
 
-def latencies_ms(url: str, path: str, *, rounds: int, warm_up: int = 50, body: bytes = b"") -> list[float]:
-    """How long each of `rounds` requests took, one after the other on one connection."""
-    with Connection(url, path, body) as connection:
-        for _ in range(warm_up):
-            connection.ask()
-        return list(_timed(connection, rounds))
+def _http_size(received: bytearray) -> int:
+    head, blank, _ = received.partition(b"\r\n\r\n")
+    if not blank:
+        return -1
+    lines = bytes(head).lower().split(b"\r\n")
+    if not lines[0].startswith(b"http/1.1 200"):
+        raise ConnectionError(bytes(received).decode(errors="replace"))
+    length = next(int(line.partition(b":")[2]) for line in lines if line.startswith(b"content-length:"))
+    return len(head) + len(blank) + length
 
 
-def _timed(connection: Connection, rounds: int) -> Iterator[float]:
-    for _ in range(rounds):
-        begun_ns = time.perf_counter_ns()
-        connection.ask()
-        yield (time.perf_counter_ns() - begun_ns) / 1e6
+def _frame_size(received: bytearray) -> int:
+    return 4 + int.from_bytes(received[:4], "big") if len(received) >= 4 else -1
 
 
-def requests_per_second(url: str, path: str, *, connections: int, seconds: float) -> float:
+_SIZES: dict[Answer, Callable[[bytearray], int]] = {"http": _http_size, "frame": _frame_size}
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What one client saw in one go: how long each request took, and what it spent itself."""
+
+    latencies_ms: list[float]
+    client_cpu_s: float
+
+
+def latencies(ask: Ask, *, requests: int, seconds: float) -> Block:
+    """Requests one after the other on one connection, until there are so many or the time is over; three at least."""
+    with Connection(ask) as connection:
+        for _ in range(WARM_UP):
+            connection.exchange()
+        samples: list[float] = []
+        began_cpu_s, end_ns = time.process_time(), time.perf_counter_ns() + int(seconds * 1e9)
+        now_ns = time.perf_counter_ns()
+        while len(samples) < 3 or (len(samples) < requests and now_ns < end_ns):
+            begun_ns = now_ns
+            connection.exchange()
+            now_ns = time.perf_counter_ns()
+            samples.append((now_ns - begun_ns) / 1e6)
+        return Block(samples, time.process_time() - began_cpu_s)
+
+
+def answers_per_second(ask: Ask, *, connections: int, seconds: float) -> float:
     """Answers a second with so many connections, each with one request in flight."""
-    selector = selectors.DefaultSelector()
-    opened = [Connection(url, path) for _ in range(connections)]
-    for connection in opened:
-        selector.register(connection.socket, selectors.EVENT_READ, connection)
-        connection.send()
+    opened = [Connection(ask) for _ in range(connections)]
+    selector = _watch(opened)
     answered, begun = 0, time.perf_counter()
-    while time.perf_counter() - begun < seconds:
+    # At least one turn of all, however long that takes.
+    while answered < connections or time.perf_counter() - begun < seconds:
         for key, _ in selector.select(LIMIT_S):
             if key.data.read_some():
                 answered += 1
                 key.data.send()
     took_s = time.perf_counter() - begun
+    # What is still asked for must not be work for whoever is measured next.
+    while selector.get_map():
+        for key, _ in selector.select(LIMIT_S):
+            if key.data.read_some():
+                selector.unregister(key.fileobj)
     selector.close()
     for connection in opened:
         connection.socket.close()
     return answered / took_s
+
+
+def ask_all(asks: Sequence[Ask]) -> tuple[float, list[bytes]]:
+    """Send all at once, each on a connection of its own. Returns seconds until the last answer, and the answers."""
+    opened = [Connection(ask) for ask in asks]
+    begun = time.perf_counter()
+    selector = _watch(opened)
+    missing = len(opened)
+    while missing:
+        for key, _ in selector.select(LIMIT_S):
+            if key.data.read_some():
+                selector.unregister(key.fileobj)
+                missing -= 1
+    took_s = time.perf_counter() - begun
+    selector.close()
+    answers = [b"".join(connection._pieces) for connection in opened]
+    for connection in opened:
+        connection.socket.close()
+    return took_s, answers
+
+
+def repeat(ask: Ask, *, times: int, connections: int) -> None:
+    """Send a request so many times in all, over some connections."""
+    opened = [Connection(ask) for _ in range(min(connections, times))]
+    selector = _watch(opened)
+    sent, answered = len(opened), 0
+    while answered < times:
+        for key, _ in selector.select(LIMIT_S):
+            if key.data.read_some():
+                answered += 1
+                if sent < times:
+                    sent += 1
+                    key.data.send()
+    selector.close()
+    for connection in opened:
+        connection.socket.close()
+
+
+def until_gone(cancel: Ask, look: Ask) -> tuple[float, float]:
+    """Cancel, then look until there is no such task. Returns ms until it was answered, and until none is left."""
+    with Connection(cancel) as cancelling, Connection(look) as looking:
+        looking.exchange()
+        begun = time.perf_counter()
+        cancelling.exchange()
+        answered_ms = 1000 * (time.perf_counter() - begun)
+        while b'"tasks":[]' not in looking.ask():
+            if time.perf_counter() - begun > LIMIT_S:
+                raise TimeoutError(f"cancelled tasks still run after {LIMIT_S:g} s")
+        return answered_ms, 1000 * (time.perf_counter() - begun)
+
+
+def _watch(opened: Sequence[Connection]) -> selectors.BaseSelector:
+    selector = selectors.DefaultSelector()
+    for connection in opened:
+        selector.register(connection.socket, selectors.EVENT_READ, connection)
+        connection.send()
+    return selector
