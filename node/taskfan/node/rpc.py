@@ -54,12 +54,19 @@ class Method(msgspec.Struct, frozen=True):
 
 
 def methods_of(service: ServiceDescriptor, servicer: object, name: str = "") -> dict[str, Method]:
-    """The methods of a service by path; `servicer` has a method of the same name for each.
+    """The methods of a service by path, those for which `servicer` has a method of the same name.
+
+    A service whose description comes from a package may be younger than its servicer here: what that lacks is not
+    served, and a call of it ends as UNIMPLEMENTED.
 
     Args:
         name: under which it is served, when that is not the service's own.
     """
-    methods = [_method(method, servicer, name or service.full_name) for method in service.methods]
+    methods = [
+        _method(method, servicer, name or service.full_name)
+        for method in service.methods
+        if hasattr(servicer, method.name)
+    ]
     return {method.path: method for method in methods}
 
 

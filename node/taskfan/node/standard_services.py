@@ -51,6 +51,11 @@ class HealthService:
             raise StatusError(Status.NOT_FOUND, f"unknown service [{request.service}]")
         return _health(health_pb2.HealthCheckResponse.SERVING)
 
+    async def List(self, request: health_pb2.HealthListRequest) -> health_pb2.HealthListResponse:  # noqa: N802
+        """All services at once; the messages of an older package have no such method."""
+        serving = _health(health_pb2.HealthCheckResponse.SERVING)
+        return health_pb2.HealthListResponse(statuses=dict.fromkeys(sorted(self._names), serving))
+
     async def Watch(  # noqa: N802
         self, request: health_pb2.HealthCheckRequest
     ) -> AsyncGenerator[health_pb2.HealthCheckResponse, None]:

@@ -207,6 +207,14 @@ async def test_health_is_told(world: SocketWorld) -> None:
             watch.cancel()
 
 
+def test_what_a_younger_description_has_and_the_servicer_lacks_is_not_served() -> None:
+    class Older:
+        async def Check(self, request: object) -> None: ...  # noqa: N802
+
+    service = health_pb2.DESCRIPTOR.services_by_name["Health"]
+    assert list(methods_of(service, Older())) == ["/grpc.health.v1.Health/Check"]
+
+
 @pytest.mark.parametrize("version", ["v1alpha", "v1"])
 async def test_a_tool_finds_the_services_and_their_descriptions(world: SocketWorld, version: str) -> None:
     member = await serving(world, standard_methods([NAME]))
