@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 
 import hypothesis
@@ -13,6 +14,9 @@ from tests.golden.comparison import Verdict, shares
 # A busy machine is no defect, so examples have no deadline; a failing one is printed in a form to paste.
 hypothesis.settings.register_profile("taskfan", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("taskfan")
+
+# Also when this process is killed: a cluster of the command line would live on.
+os.environ["TASKFAN_ENDS_WITH"] = str(os.getpid())
 
 # What runs in the background of a shell ignores Ctrl-C, and so would the processes it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

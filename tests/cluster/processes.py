@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import socket
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
+
 from taskfan.cluster.leaks import commands
+
+ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the kernel there tells of no other process's death")
 
 # Far more than anything here takes; a condition that is not met by then never will be.
 DEADLINE_S = 20.0

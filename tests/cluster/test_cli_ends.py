@@ -16,7 +16,7 @@ import pytest
 from taskfan.cluster import Cluster, ClusterError, launch
 from taskfan.cluster.state_directory import RunRecord, StateDirectory
 from tests.cluster.commands import process_of, run
-from tests.cluster.processes import processes_of, wait_until
+from tests.cluster.processes import ON_LINUX, processes_of, wait_until
 
 NAME = f"ends-{os.getpid()}"
 
@@ -62,6 +62,32 @@ def test_a_cluster_whose_directory_is_removed_ends(state_home: Path) -> None:
     assert run("up", "-n", "1", "--any-port", "--name", name).exit_code == 0
     shutil.rmtree(state_home / "taskfan" / name)
     wait_until(lambda: not processes_of(name), "all processes end")
+
+
+@ON_LINUX
+def test_a_cluster_ends_with_the_process_that_it_is_told_to_end_with(state_home: Path) -> None:
+    name = f"{NAME}-ends-with"
+    with process_of([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE) as process:
+        up = run("up", "-n", "1", "--any-port", "--name", name, "--ends-with", str(process.pid))
+        assert up.exit_code == 0
+        assert len(processes_of(name)) == 3
+        process.kill()
+        wait_until(lambda: not processes_of(name), "all processes end")
+
+
+@ON_LINUX
+def test_a_socket_in_a_short_place_goes_with_a_killed_supervisor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / ("long" * 25)))
+    name = f"{NAME}-short"
+    assert run("up", "-n", "1", "--any-port", "--name", name).exit_code == 0
+    running = StateDirectory.named(name).running()
+    assert running is not None
+    assert Path(running.socket).is_socket()
+    os.kill(running.pid, signal.SIGKILL)
+    wait_until(lambda: not processes_of(name), "all processes end")
+    assert not Path(running.socket).exists()
 
 
 def test_work_that_is_waited_for_is_cancelled_by_ctrl_c_which_prints_its_id(tmp_path: Path) -> None:

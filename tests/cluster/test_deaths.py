@@ -17,9 +17,7 @@ from taskfan.cluster.channel import BlockingChannel
 from taskfan.cluster.cluster import footprints
 from taskfan.cluster.leaks import Footprint
 from taskfan.cluster.messages import Release
-from tests.cluster.processes import is_alive, wait_until
-
-ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the kernel there tells of no parent's death")
+from tests.cluster.processes import ON_LINUX, is_alive, wait_until
 
 
 @pytest.fixture

@@ -84,9 +84,15 @@ cli.add_command(heal)
 @click.option("--any-port", is_flag=True, help="Let the system choose all ports.")
 @click.option("--journal", is_flag=True, default=None, help="Nodes note what happens: see `taskfan journal`.")
 @click.option("--foreground", is_flag=True, help="Stay, and stop the cluster with Ctrl-C.")
+@click.option(
+    "--ends-with",
+    type=click.IntRange(min=1),
+    envvar="TASKFAN_ENDS_WITH",
+    help="Id of a process to end with, such as $$ in a script (Linux).  [env: TASKFAN_ENDS_WITH]",
+)
 @click.option("--config", type=click.Path(), help="YAML file: settings under `cluster`, a list of nodes under `nodes`.")
 @JSON
-def up(foreground: bool, as_json: bool, **options: Any) -> None:
+def up(foreground: bool, as_json: bool, ends_with: int | None, **options: Any) -> None:
     """Start a cluster and wait until it is ready.
 
     \b
@@ -119,7 +125,7 @@ def up(foreground: bool, as_json: bool, **options: Any) -> None:
             _print_up(cluster.status(), time.monotonic() - began_s, as_json)
         if not foreground:
             _end_interrupts()
-            cluster.release()
+            cluster.release(ends_with or 0)
         else:
             # That is the way to stop it, from the moment on in which it is said.
             with contextlib.suppress(KeyboardInterrupt):

@@ -174,11 +174,15 @@ class Cluster:
         if control is not None:
             control.close()
 
-    def release(self) -> None:
-        """Let it outlive this process: `Cluster.attach` or `taskfan down` finds it by its directory's name."""
+    def release(self, ends_with: int = 0) -> None:
+        """Let it outlive this process: `Cluster.attach` or `taskfan down` finds it by its directory's name.
+
+        Args:
+            ends_with: the id of another process with which it ends, where the system tells of that (Linux).
+        """
         if self._launched is not None:
             live_clusters.pop(self._launched.run_id, None)
-            self._launched.release()
+            self._launched.release(ends_with)
             self._launched = None
 
     def wait_for_end(self) -> None:

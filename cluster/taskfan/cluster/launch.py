@@ -134,10 +134,10 @@ class Launched:
                 with contextlib.suppress(TimeoutError):
                     raise error_of(self._channel.receive(Problem, timeout_s=3600))
 
-    def release(self) -> None:
-        """Let the cluster outlive this process."""
+    def release(self, ends_with: int = 0) -> None:
+        """Let the cluster outlive this process, but not the one of that id, if one is given."""
         self._is_released = True
-        self._channel.send(Release())
+        self._channel.send(Release(ends_with))
         self._close()
         # It is nobody's child from now on that anybody would wait for.
         self._process.returncode = 0

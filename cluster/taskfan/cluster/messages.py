@@ -36,7 +36,9 @@ class Launch(msgspec.Struct, tag="launch"):
 
 
 class Release(msgspec.Struct, tag="release"):
-    """The supervisor is to outlive whoever started it."""
+    """The supervisor is to outlive whoever started it, and to end with this process instead; 0 is none."""
+
+    ends_with: int = 0
 
 
 class Progress(msgspec.Struct, tag="progress"):
@@ -159,6 +161,13 @@ class FaultReports(msgspec.Struct, tag="fault_reports"):
 
 
 # ---------------------------------------------------------------------- supervisor and fork server
+
+
+class Serve(msgspec.Struct, tag="serve"):
+    """The first message: serve the cluster of this directory. The directory's lock travels with it."""
+
+    directory: str
+    temporary: bool
 
 
 class Fork(msgspec.Struct, tag="fork"):

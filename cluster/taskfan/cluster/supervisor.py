@@ -201,10 +201,15 @@ class _Supervisor:
 
     async def _watch_owner(self) -> None:
         """End the cluster with whoever started it, unless that says that it is to stay."""
-        with contextlib.suppress(ChannelClosed), _end_of_process(self._launch.owner_pid, self._stopping.set):
-            await self._owner.receive(Release)
-            return
-        self._stopping.set()
+        ends_with = 0
+        try:
+            with _end_of_process(self._launch.owner_pid, self._stopping.set):
+                ends_with = (await self._owner.receive(Release)).ends_with
+        except ChannelClosed:
+            self._stopping.set()
+        if ends_with:
+            with _end_of_process(ends_with, self._stopping.set):
+                await self._stopping.wait()
 
     # ------------------------------------------------------------------ commands
 
