@@ -1,7 +1,8 @@
 """Makes members quickly: a process with everything imported that forks, signals and reaps on request.
 
 It is forked from the supervisor while that has one thread and no object of gRPC: a process with a live one cannot
-fork safely. When the supervisor goes, in whatever way, it kills every member and removes what was temporary.
+fork safely. What members need it imports itself, while the supervisor imports the rest. When the supervisor goes, in
+whatever way, it kills every member and removes what was temporary.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ import sys
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from taskfan.cluster.async_channel import Channel
 from taskfan.cluster.channel import ChannelClosed, decode, encode
 from taskfan.cluster.errors import ClusterError
-from taskfan.cluster.messages import Ended, Fork, Forked, Paused, Report, Resumed, Signal
+from taskfan.cluster.messages import Ended, Fork, Forked, Paused, Report, Resumed, Serve, Signal
 from taskfan.cluster.state_directory import StateDirectory
 
 # macOS does not promise that a process lives on after a fork; TASKFAN_FORK=0 does without elsewhere too.
@@ -34,27 +36,21 @@ BLOCKED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 MAX_DESCRIPTORS = 8
 
 
-def start_fork_server(
-    directory: StateDirectory, member_main: MemberMain, also_close: Sequence[socket.socket]
-) -> tuple[int, socket.socket]:
-    """Fork it. Returns its process id, and the socket to send Fork and Signal to.
+def start_fork_server(also_close: Sequence[socket.socket]) -> tuple[int, socket.socket]:
+    """Fork it. Returns its process id, and the socket to send it Serve, then Fork and Signal.
 
     Args:
         also_close: sockets of the supervisor that neither the fork server nor a member is to keep open.
     """
     ours, theirs = socket.socketpair()
-    # What is alive now stays for good: no collection is to touch, and so copy, its pages in a member. What is garbage
-    # stays too, for a hole in shared pages is soon filled by a page of one's own.
-    gc.freeze()
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
             for sock in (ours, *also_close):
                 sock.close()
-            os.setsid()
             _name_process("taskfan-fork")
-            status = _ForkServer(theirs, directory, member_main).run()
+            status = _ForkServer(theirs).run()
         except BaseException:
             traceback.print_exc()
         finally:
@@ -63,13 +59,26 @@ def start_fork_server(
     return pid, ours
 
 
+def _load_member() -> MemberMain:
+    """Import all that members need, and make what they can share."""
+    from taskfan.cluster.member import main
+    from taskfan.cluster.warm_up import warm_up
+
+    warm_up()
+    # What is alive now stays for good: no collection is to touch, and so copy, its pages in a member. What is garbage
+    # stays too, for a hole in shared pages is soon filled by a page of one's own.
+    gc.freeze()
+    return main
+
+
 class _ForkServer:
     """The process itself: one thread, no event loop, nothing that a fork could break."""
 
-    def __init__(self, channel: socket.socket, directory: StateDirectory, member_main: MemberMain) -> None:
+    def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
-        self._directory = directory
-        self._member_main = member_main
+        # Known with the first message.
+        self._directory: StateDirectory | None = None
+        self._member_main: MemberMain | None = None
         self._received = b""
         self._descriptors: deque[int] = deque()
         self._pids: dict[int, int] = {}
@@ -79,6 +88,8 @@ class _ForkServer:
 
     def run(self) -> int:
         self._watch_children()
+        if CAN_FORK:
+            self._member_main = _load_member()
         selector = selectors.DefaultSelector()
         selector.register(self._channel, selectors.EVENT_READ)
         selector.register(self._woken, selectors.EVENT_READ)
@@ -93,8 +104,9 @@ class _ForkServer:
                     return 0
         finally:
             self._kill_all()
-            self._directory.clean_run()
-            self._directory.remove_if_temporary()
+            if self._directory is not None:
+                self._directory.clean_run()
+                self._directory.remove_if_temporary()
 
     def _watch_children(self) -> None:
         self._woken.setblocking(False)
@@ -114,7 +126,9 @@ class _ForkServer:
         self._descriptors.extend(descriptors)
         *lines, self._received = (self._received + data).split(b"\n")
         for line in lines:
-            match decode(line, Fork | Signal):
+            match decode(line, Serve | Fork | Signal):
+                case Serve() as serve:
+                    self._serve(serve)
                 case Fork() as fork:
                     self._fork(fork)
                 case Signal(number, signal_number):
@@ -122,6 +136,12 @@ class _ForkServer:
                     if number in self._pids:
                         os.kill(self._pids[number], signal_number)
         return bool(data)
+
+    def _serve(self, serve: Serve) -> None:
+        os.setsid()
+        self._directory = StateDirectory(Path(serve.directory), temporary=serve.temporary)
+        self._directory.hold(self._descriptors.popleft())
+        self._directory.write_supervisor_log()
 
     def _fork(self, fork: Fork) -> None:
         control, http = (socket.socket(fileno=self._descriptors.popleft()) for _ in range(2))
@@ -148,6 +168,7 @@ class _ForkServer:
             os.close(log)
             _name_process(fork.name[-15:])
             self._end_with_parent()
+            assert self._member_main is not None
             status = self._member_main(fork.name, control, http)
         except BaseException:
             traceback.print_exc()
@@ -167,7 +188,8 @@ class _ForkServer:
             sock.close()
         for descriptor in self._descriptors:
             os.close(descriptor)
-        self._directory.unlock()
+        if self._directory is not None:
+            self._directory.unlock()
 
     def _reap(self) -> None:
         while self._numbers:
@@ -253,14 +275,21 @@ class ForkServer:
         self._socket = sock
         self._gone = asyncio.Event()
 
+    def serve(self, directory: StateDirectory) -> None:
+        """Have it serve the cluster of this directory, which this process has locked. Raises ClusterError."""
+        self._send(Serve(str(directory.path), directory.temporary), [directory.held_lock])
+
     def fork(self, message: Fork, control: socket.socket, http: socket.socket) -> None:
         """Have a member made; its process id comes with Forked, its end with Ended.
 
         Raises:
             ClusterError: the fork server is gone.
         """
+        self._send(message, [control.fileno(), http.fileno()])
+
+    def _send(self, message: Serve | Fork, descriptors: list[int]) -> None:
         try:
-            socket.send_fds(self._socket, [encode(message)], [control.fileno(), http.fileno()])
+            socket.send_fds(self._socket, [encode(message)], descriptors)
         except OSError as error:
             raise ClusterError(f"The process that makes members is gone ({error}): start the cluster anew.") from None
 
@@ -293,4 +322,11 @@ class ForkServer:
             os.kill(self.pid, signal.SIGKILL)
         # It is at its end: this waits for microseconds.
         os.waitpid(self.pid, 0)  # noqa: ASYNC222
+        self._socket.close()
+
+    def kill(self) -> None:
+        """End it at once, if it is still there; the system then ends what members it made."""
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
         self._socket.close()

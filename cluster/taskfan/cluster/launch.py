@@ -110,7 +110,9 @@ class Launched:
                     case ClusterStatus() as status:
                         return status
                     case Problem() as problem:
-                        raise error_of(problem)
+                        error = error_of(problem)
+                        error.last_lines = error.last_lines or self._last_errors()
+                        raise error
         except BaseException:
             # An interrupt too: the start is undone before anybody else has a say.
             self.stop()

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from taskfan.cluster.async_channel import Channel
 from taskfan.cluster.channel import ChannelClosed
+from taskfan.cluster.event_loop import new_event_loop
 from taskfan.cluster.fault_messages import MOST_HITS_TOLD, AskHits, FaultsSet, HitsTold, SetFaults
 from taskfan.cluster.fork_server import BLOCKED_SIGNALS
 from taskfan.cluster.grpc_services import methods_of_node
@@ -41,11 +42,6 @@ from taskfan.node.node import Node
 
 if TYPE_CHECKING:
     from taskfan.node.grpc_transport import GrpcTransport
-
-try:
-    import uvloop
-except ImportError:
-    uvloop = None  # type: ignore[assignment]
 
 log = logging.getLogger("taskfan.member")
 
@@ -85,11 +81,6 @@ MakeTransport = Callable[[MemberSpec, Clock, FileJournal], "tuple[Http2Transport
 GRACE_S = 2.0
 # A member makes little garbage in cycles: collections may be rare, and each copies pages shared with the others.
 GC_THRESHOLDS = (50_000, 50, 100)
-
-
-def new_event_loop() -> asyncio.AbstractEventLoop:
-    """uvloop's, or asyncio's own where that is not made for: it does the same, slower."""
-    return asyncio.new_event_loop() if uvloop is None else uvloop.new_event_loop()
 
 
 def main(node_name: str, control: socket.socket, http: socket.socket) -> int:

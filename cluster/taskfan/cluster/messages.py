@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from taskfan.cluster.config import ClusterConfig, NodeConfig
+from taskfan.cluster.errors import ClusterError
 from taskfan.node.cluster_state import DiscoveryNode
 
 # Raised with every change that an older side would misread.
@@ -20,6 +21,11 @@ class Problem(msgspec.Struct, tag="problem"):
     log: str | None = None
     last_lines: list[str] = []
     exit_status: int = 1
+
+    @classmethod
+    def of(cls, error: ClusterError, *, log_stays: bool = True) -> Problem:
+        """The message that brings this error."""
+        return cls(error.message, error.log if log_stays else None, error.last_lines, error.exit_status)
 
 
 # ---------------------------------------------------------------------- whoever starts a cluster, and its supervisor

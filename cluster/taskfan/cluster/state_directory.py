@@ -215,6 +215,16 @@ class StateDirectory:
             f"Cluster [{name}] runs already{by}: stop it with `taskfan down --name {name}`, or choose another --name."
         )
 
+    @property
+    def held_lock(self) -> int:
+        """The descriptor of the lock that this process holds."""
+        assert self._lock is not None
+        return self._lock
+
+    def hold(self, lock: int) -> None:
+        """Hold the lock that another process took, by a descriptor of it."""
+        self._lock = lock
+
     def unlock(self) -> None:
         """In a forked process that is not to hold the lock."""
         if self._lock is not None:
@@ -286,6 +296,13 @@ class StateDirectory:
         self.limit_log(path)
         with self._writing():
             return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+    def write_supervisor_log(self) -> None:
+        """From here on what this process prints goes to the supervisor's log."""
+        log = self.open_log(self.supervisor_log)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.close(log)
 
     def limit_log(self, path: Path) -> None:
         """Set aside a log that grew too long, in place of what was set aside before."""

@@ -2,50 +2,27 @@
 
 It is executed, never forked from a user's process. NAME and RUN_ID only tell people, and `leaks`, what it is. FD is a
 socket to whoever starts it: the first message is Launch, and until Release the end of that socket, or of that process,
-is the end of the cluster. It imports everything, forks the fork server while it has one thread and no object of gRPC,
-and only then starts its own event loop.
+is the end of the cluster. It forks the fork server while it has one thread and no object of gRPC; then both import
+what is their own at the same time, and only then does it start its event loop.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import faulthandler
 import gc
 import os
 import resource
-import signal
 import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
-from taskfan.cluster.async_channel import Channel
-from taskfan.cluster.channel import MAX_LINE_BYTES, BlockingChannel, ChannelClosed
-from taskfan.cluster.control_server import LOOPBACK, ControlServer
+from taskfan.cluster.channel import BlockingChannel, ChannelClosed
 from taskfan.cluster.errors import ClusterError
-from taskfan.cluster.fork_server import CAN_FORK, ForkServer, start_fork_server
-from taskfan.cluster.messages import (
-    PROTOCOL_VERSION,
-    ClusterStatus,
-    Command,
-    FaultCommand,
-    FaultReports,
-    Launch,
-    Problem,
-    Progress,
-    Release,
-)
-from taskfan.cluster.orders import Orders
-from taskfan.cluster.ports import bind
-from taskfan.cluster.running_cluster import RunningCluster
-from taskfan.cluster.state_directory import RunRecord, StateDirectory
+from taskfan.cluster.fork_server import ForkServer, start_fork_server
+from taskfan.cluster.messages import Launch, Problem
 
 LAUNCH_TIMEOUT_S = 10.0
-STOP_LIMIT_S = 12.0
-DIRECTORY_INTERVAL_S = 2.0
 # Links, clients and, while starting, two sockets for each member.
 WANTED_DESCRIPTORS = 65536
 
@@ -53,63 +30,37 @@ WANTED_DESCRIPTORS = 65536
 def main() -> int:
     """Run a cluster from its launch to its end. Returns the exit status."""
     began_s = time.monotonic()
-    # Until the fork: it would only look at what was just imported.
+    # Until all is imported: it would only look at what was just made.
     gc.disable()
+    _raise_descriptor_limit()
     owner = socket.socket(fileno=int(sys.argv[2]))
+    fork_server = ForkServer(*start_fork_server([owner]))
     channel = BlockingChannel(owner)
     try:
-        launch = channel.receive(Launch, timeout_s=LAUNCH_TIMEOUT_S)
-    except (ChannelClosed, TimeoutError):
-        # Whoever started this is gone already.
-        return 1
-    try:
-        return _supervise(launch, owner, began_s)
+        return _run(channel, owner, fork_server, began_s)
     except ClusterError as error:
         problem = error
     except Exception as error:
         traceback.print_exc()
         problem = ClusterError(f"A bug in the supervisor: {type(error).__name__}: {error}.")
+    fork_server.kill()
     with contextlib.suppress(ChannelClosed):
-        channel.send(_problem(problem))
+        channel.send(Problem.of(problem))
     return 1
 
 
-def _supervise(launch: Launch, owner: socket.socket, began_s: float) -> int:
-    # First of all, so that members find it done; a temporary directory is made after it, lest a kill leave it behind.
-    from taskfan.cluster.member import main as member_main
-    from taskfan.cluster.member import new_event_loop
-    from taskfan.cluster.warm_up import warm_up
+def _run(channel: BlockingChannel, owner: socket.socket, fork_server: ForkServer, began_s: float) -> int:
+    # Before there is a directory, which may be a temporary one: a kill in the midst of this leaves nothing behind.
+    from taskfan.cluster.supervision import supervise
 
-    directory = _take_directory(launch)
+    gc.enable()
     try:
-        _raise_descriptor_limit()
-        if CAN_FORK:
-            warm_up(launch.config.nodes[0])
-        pid, sock = start_fork_server(directory, member_main, [owner])
-        gc.enable()
-        loop = new_event_loop()
-        asyncio.set_event_loop(loop)
-        supervisor = _Supervisor(launch, directory)
-        status = loop.run_until_complete(supervisor.run(ForkServer(pid, sock), owner, began_s))
-        if directory.is_new and supervisor.leaves_nothing_to_read:
-            directory.forget()
-        return status
-    finally:
-        directory.clean_run()
-        directory.remove_if_temporary()
-
-
-def _take_directory(launch: Launch) -> StateDirectory:
-    directory = StateDirectory.make_temporary() if launch.directory is None else StateDirectory(Path(launch.directory))
-    directory.prepare()
-    directory.lock()
-    directory.forget_journals()
-    directory.forget_logs_but([node.name for node in launch.config.nodes])
-    log = directory.open_log(directory.supervisor_log)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    os.close(log)
-    return directory
+        launch = channel.receive(Launch, timeout_s=LAUNCH_TIMEOUT_S)
+    except (ChannelClosed, TimeoutError):
+        # Whoever started this is gone already.
+        fork_server.kill()
+        return 1
+    return supervise(launch, owner, fork_server, began_s)
 
 
 def _raise_descriptor_limit() -> None:
@@ -118,155 +69,6 @@ def _raise_descriptor_limit() -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-class _Supervisor:
-    """The part on the event loop: listens to the owner and to commands, and ends when it should."""
-
-    def __init__(self, launch: Launch, directory: StateDirectory) -> None:
-        self._launch = launch
-        self._directory = directory
-        self._stopping = asyncio.Event()
-        self._problem: ClusterError | None = None
-        self._is_ready = False
-        self._waiting_for_end: list[Channel] = []
-
-    @property
-    def leaves_nothing_to_read(self) -> bool:
-        """Whether nothing ever ran, and no error names a log that tells why."""
-        return not self._is_ready and (self._problem is None or self._problem.log is None)
-
-    async def run(self, fork_server: ForkServer, owner: socket.socket, began_s: float) -> int:
-        """From the first member to the last. Returns the exit status."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.add_signal_handler(number, self._stopping.set)
-        self._cluster = RunningCluster(self._launch.config, self._directory, fork_server)
-        self._orders = Orders(self._cluster)
-        self._control = ControlServer(self._orders, self._directory)
-        self._owner = await Channel.open(owner)
-        parts = (self._start(began_s), self._watch_owner(), self._watch_fork_server(), self._watch_directory())
-        work = [asyncio.create_task(part) for part in parts]
-        await self._stopping.wait()
-        # Whatever goes wrong from here on: the fork server ends the rest when this process is gone.
-        faulthandler.dump_traceback_later(STOP_LIMIT_S, exit=True)
-        for task in work:
-            task.cancel()
-        await asyncio.gather(*work, return_exceptions=True)
-        self._control.close()
-        await self._cluster.stop()
-        if self._problem is not None:
-            self._owner.send(_problem(self._problem, log_stays=not self._directory.temporary))
-        await self._owner.close()
-        faulthandler.cancel_dump_traceback_later()
-        return 0 if self._problem is None else 1
-
-    async def _start(self, began_s: float) -> None:
-        try:
-            self._owner.send(Progress("loaded"))
-            control = bind(LOOPBACK, self._launch.config.control_port)
-            self._cluster.control_port = control.getsockname()[1]
-            await self._cluster.start(self._owner.send, began_s)
-            await self._control.start(control)
-            path = self._directory.socket_path
-            # Serves until the process ends; waiting for its connections to close would be waiting for their clients.
-            self._server = await asyncio.start_unix_server(self._serve, path, limit=MAX_LINE_BYTES)
-            self._directory.write_running(RunRecord(os.getpid(), path))
-            self._is_ready = True
-            self._owner.send(self._cluster.status())
-        except ClusterError as error:
-            self._end_with(error)
-        except Exception as error:
-            traceback.print_exc()
-            log = str(self._directory.supervisor_log)
-            self._end_with(ClusterError(f"A bug in the supervisor: {type(error).__name__}: {error}.", log=log))
-
-    def _end_with(self, problem: ClusterError) -> None:
-        self._problem = problem
-        self._stopping.set()
-
-    async def _watch_fork_server(self) -> None:
-        await self._cluster.lost.wait()
-        log = str(self._directory.supervisor_log)
-        self._end_with(ClusterError("The process that makes members was ended: start the cluster anew.", log=log))
-
-    async def _watch_directory(self) -> None:
-        """End the cluster when its directory is removed: without it nobody could find it any more, to stop it."""
-        # There is no event of it that every system tells.
-        while self._directory.is_locked_here():  # noqa: ASYNC110
-            await asyncio.sleep(DIRECTORY_INTERVAL_S)
-        self._end_with(ClusterError(f"The directory {self._directory.path} was removed, so the cluster has ended."))
-
-    # ------------------------------------------------------------------ the owner
-
-    async def _watch_owner(self) -> None:
-        """End the cluster with whoever started it, unless that says that it is to stay."""
-        ends_with = 0
-        try:
-            with _end_of_process(self._launch.owner_pid, self._stopping.set):
-                ends_with = (await self._owner.receive(Release)).ends_with
-        except ChannelClosed:
-            self._stopping.set()
-        if ends_with:
-            with _end_of_process(ends_with, self._stopping.set):
-                await self._stopping.wait()
-
-    # ------------------------------------------------------------------ commands
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        channel = Channel(reader, writer)
-        # Its end is the end of this coroutine; at the end of the supervisor it is cancelled.
-        with contextlib.suppress(ChannelClosed, asyncio.CancelledError):
-            while True:
-                # Whoever connects may also wait: there are few, all of this user.
-                command = await channel.receive(Command | FaultCommand)
-                if command.verb == "down":
-                    # Answered by the end of the connection, when all is gone.
-                    self._waiting_for_end.append(channel)
-                    self._stopping.set()
-                    return
-                channel.send(await self._answer(command))
-        await channel.close()
-
-    async def _answer(self, command: Command | FaultCommand) -> ClusterStatus | FaultReports | Problem:
-        try:
-            if command.version != PROTOCOL_VERSION:
-                raise ClusterError("The cluster was started by another version of taskfan: stop it with that one.")
-            if isinstance(command, FaultCommand):
-                return await self._orders.carry_out_fault(command)
-            return await self._orders.carry_out(command)
-        except ClusterError as error:
-            return _problem(error)
-        except Exception as error:
-            traceback.print_exc()
-            return _problem(ClusterError(f"A bug in the supervisor: {type(error).__name__}: {error}."))
-
-
-@contextlib.contextmanager
-def _end_of_process(pid: int, callback: Callable[[], None]) -> Iterator[None]:
-    """Within the block, call back when that process ends, where the system tells. Its socket tells as well, but for
-    one that was forked meanwhile and holds it too.
-    """
-    if not hasattr(os, "pidfd_open"):
-        yield
-        return
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        callback()
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    loop.add_reader(descriptor, callback)
-    try:
-        yield
-    finally:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
-
-
-def _problem(error: ClusterError, *, log_stays: bool = True) -> Problem:
-    return Problem(error.message, error.log if log_stays else None, error.last_lines, error.exit_status)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,10 @@ import socket
 import sys
 import traceback
 
-import msgspec
-
 from taskfan.cluster.async_channel import Channel
-from taskfan.cluster.config import NodeConfig
-from taskfan.cluster.member import Member, log_to, new_event_loop
+from taskfan.cluster.config import NodeConfig, Options, cluster_config
+from taskfan.cluster.event_loop import new_event_loop
+from taskfan.cluster.member import Member, log_to
 from taskfan.cluster.member_transport import make_transport
 from taskfan.cluster.messages import Bound, Holds, Join, MemberSpec
 from taskfan.cluster.readiness import check_list, check_roots
@@ -26,13 +25,14 @@ TIMEOUT_S = 2.0
 _CLUSTER, _HOST = "warm-up", "127.0.0.1"
 
 
-def warm_up(config: NodeConfig) -> None:
+def warm_up() -> None:
     """Run two members until they have answered a few times. No thread, socket or log of theirs is left."""
+    # With the default transport: no object of gRPC may be there when a process forks.
+    config = cluster_config(Options(nodes=1, any_port=True)).nodes[0]
     try:
         with open(os.devnull, "w") as nowhere, asyncio.Runner(loop_factory=new_event_loop) as runner:
             log_to(nowhere)
-            # No object of gRPC may be there when a process forks.
-            runner.run(_run_members(msgspec.structs.replace(config, transport_type="http2")))
+            runner.run(_run_members(config))
     except Exception:
         # Members run without it just as well.
         traceback.print_exc()
