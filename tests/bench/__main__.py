@@ -42,7 +42,7 @@ PARTS: dict[str, Part] = {
     "cancel": cancels,
     "registry": registry,
     "documents": documents,
-    "faults": lambda bench: fault_layer(bench.sizes is not WHOLE),
+    "faults": fault_layer,
 }
 OUT = ROOT / "build" / "bench"
 FIGURES = "figures.json"

@@ -1,93 +1,108 @@
-"""What the fault layer costs a list: with it, without, and with rules that strike nothing, alternately in one run."""
+"""What the fault layer and the journal cost a list: real processes with and without them, in turn in one run."""
 
 from __future__ import annotations
 
-import asyncio
-import statistics
+import contextlib
+import os
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from unittest import mock
 
-from taskfan.coordinator import ACTIONS as COORDINATING_ACTIONS
-from taskfan.coordinator.rest.client import Client
-from taskfan.coordinator.rest.dispatcher import Dispatcher
-from taskfan.node.actions import ACTIONS as NODE_ACTIONS
-from taskfan.node.clock import SystemClock
-from taskfan.node.cluster_state import ClusterState, DiscoveryNode
-from taskfan.node.faults.decide import NumberedRule
-from taskfan.node.faults.faulty_transport import FaultyTransport
-from taskfan.node.faults.rule import FaultRule
-from taskfan.node.memory_transport import MemoryNetwork
-from taskfan.node.node import Node
-from tests.bench.figures import Figure, of_samples
+from taskfan.cluster import Cluster, launch
+from tests.bench import bare_supervisor
+from tests.bench.bench import Bench, latency_figures, p50s
+from tests.bench.figures import Figure, at_share
+from tests.bench.floor import ROOT
+from tests.bench.http_client import WARM_UP, Ask, Block, Connection, http_ask
+from tests.bench.processes import cpu_s
 
-NODES = 5
-ACTIONS = (*NODE_ACTIONS, *COORDINATING_ACTIONS)
-# Of each kind in turn; short, so that what else the machine does meets all alike.
-BLOCK = 50
-
-
-class _Nodes:
-    """Five nodes in one process. Frames cost little there, so the layer's share is larger than between processes."""
-
-    def __init__(self, *, layer: bool) -> None:
-        self.clock = SystemClock()
-        network = MemoryNetwork(self.clock)
-        self.members = tuple(
-            DiscoveryNode(f"id-{n}", f"node{n}", f"now-{n}", "127.0.0.1", f"127.0.0.1:{n}", "") for n in range(NODES)
-        )
-        state = ClusterState("bench", "uuid", 1, self.members, "id-0")
-        self.bare = [network.transport(member, "bench") for member in self.members]
-        self.faulty = [FaultyTransport(transport) for transport in self.bare]
-        self.nodes = [
-            Node(member, state, self.clock, faulty if layer else bare)
-            for member, bare, faulty in zip(self.members, self.bare, self.faulty, strict=True)
-        ]
-        self._dispatcher = Dispatcher(self.nodes[0], 1 << 20)
-
-    async def start(self) -> None:
-        for node, bare, faulty in zip(self.nodes, self.bare, self.faulty, strict=True):
-            for action in ACTIONS:
-                node.add_action(action)
-            faulty.introduce(node.local)
-            await bare.start(node)
-
-    async def lists_ms(self, count: int) -> list[float]:
-        samples = []
-        for _ in range(count):
-            begun_ns = time.perf_counter_ns()
-            response = await self._dispatcher.dispatch("GET", b"/_tasks", [], b"", Client())
-            samples.append((time.perf_counter_ns() - begun_ns) / 1e6)
-            assert response.status == 200
-        return samples
-
-    async def close(self) -> None:
-        for transport in self.bare:
-            await transport.close()
-        await self.clock.close()
+NODES = 3
+BARE, IDLE, AGAIN = "without layer and journal", "no rule, journal off", "without them, another such cluster"
+RULE, JOURNAL = "a rule that strikes nothing", "journal on"
+# Short rounds, so that what else the machine does meets all of a round alike.
+ROUNDS, BLOCKS_PER_ROUND = 6, 4
 
 
-def fault_layer(quick: bool) -> list[Figure]:
-    """The p50 of a list with the layer, as a share of that without it."""
-    return asyncio.run(_measure(20 if quick else 100))
-
-
-async def _measure(rounds: int) -> list[Figure]:
-    kinds = {"without the layer": _Nodes(layer=False), "no rule": _Nodes(layer=True), "idle rule": _Nodes(layer=True)}
-    for nodes in kinds.values():
-        await nodes.start()
-        await nodes.lists_ms(BLOCK)
-    for transport in kinds["idle rule"].faulty:
-        transport.set_rules([NumberedRule("idle", 0, FaultRule(kind="drop", action="no:such"))])
-    medians: dict[str, list[float]] = {kind: [] for kind in kinds}
-    for number in range(rounds):
-        # In another order each time: none is always the one after the others.
-        order = list(kinds)[number % len(kinds) :] + list(kinds)[: number % len(kinds)]
-        for kind in order:
-            medians[kind].append(statistics.median(await kinds[kind].lists_ms(BLOCK)))
-    for nodes in kinds.values():
-        await nodes.close()
-    base = medians["without the layer"]
-    figures = [of_samples(f"list of {NODES} nodes in memory, {kind}", "ms", medians[kind]) for kind in kinds]
-    for kind, target in (("no rule", "<= 1.05"), ("idle rule", "")):
-        shares = [one / other for one, other in zip(medians[kind], base, strict=True)]
-        figures.append(of_samples(f"the same, {kind}, by that without the layer", "times", shares, target))
+def fault_layer(bench: Bench) -> list[Figure]:
+    """The p50 of a list as a share of that without any of it, round by round; and the same of processor time."""
+    blocks: dict[str, list[Block]] = {kind: [] for kind in (BARE, IDLE, AGAIN, RULE, JOURNAL)}
+    cpu_ms: dict[str, list[float]] = {kind: [] for kind in blocks}
+    # Each time with new processes: where their memory happens to lie makes some quicker than others.
+    times = (bench.sizes.blocks + 1) // 2
+    for number in range(times):
+        bench.say(f"clusters {number + 1} of {times}")
+        _measure(bench, blocks, cpu_ms)
+    figures = []
+    for kind, measured in blocks.items():
+        figures += latency_figures(f"list of {NODES} nodes, {kind}", measured, {})
+    latencies = {kind: p50s(measured) for kind, measured in blocks.items()}
+    for kind in (IDLE, AGAIN, RULE, JOURNAL):
+        figures.append(_share(f"p50 of a list, {kind}, by that {BARE}", latencies[kind], latencies[BARE], kind))
+        figures.append(_share(f"processor time of a list, {kind}, by that {BARE}", cpu_ms[kind], cpu_ms[BARE], kind))
     return figures
+
+
+def _share(name: str, of: Sequence[float], by: Sequence[float], kind: str) -> Figure:
+    """Pair by pair; the spread is the middle half."""
+    shares = [one / other for one, other in zip(of, by, strict=True)]
+    low, median, high = (at_share(shares, share) for share in (0.25, 0.5, 0.75))
+    return Figure(name, "times", median, low, high, len(shares), "<= 1.05" if kind == IDLE else "")
+
+
+def _measure(bench: Bench, blocks: dict[str, list[Block]], cpu_ms: dict[str, list[float]]) -> None:
+    with contextlib.ExitStack() as stack:
+        clusters = {
+            kind: stack.enter_context(_bare() if kind in (BARE, AGAIN) else Cluster(nodes=NODES)) for kind in blocks
+        }
+        clusters[JOURNAL].switch_journal(True)
+        stack.enter_context(clusters[RULE].faults.drop(action="no:such", may_not_fire=True))
+        asks = [http_ask(clusters[kind].url, "/_tasks") for kind in blocks]
+        began_s = {kind: _cpu_s(cluster) for kind, cluster in clusters.items()}
+        before = len(blocks[BARE])
+        for _ in range(ROUNDS):
+            measured = bench.client.run(turns, asks, BLOCKS_PER_ROUND * bench.sizes.block_s)
+            for kind, block in zip(blocks, measured, strict=True):
+                blocks[kind].append(block)
+        for kind, cluster in clusters.items():
+            lists = sum(len(block.latencies_ms) + WARM_UP for block in blocks[kind][before:])
+            cpu_ms[kind].append(1000 * (_cpu_s(cluster) - began_s[kind]) / lists)
+
+
+def _cpu_s(cluster: Cluster) -> float:
+    return sum(cpu_s(node.pid) for node in cluster.nodes)
+
+
+def turns(asks: Sequence[Ask], seconds: float) -> list[Block]:
+    """A request of each in turn, in another order each time, for so long."""
+    times: list[list[float]] = [[] for _ in asks]
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(Connection(ask)) for ask in asks]
+        end_s, number = time.perf_counter() + seconds, 0
+        while number <= WARM_UP or time.perf_counter() < end_s:
+            for kind in [*range(number % len(asks), len(asks)), *range(number % len(asks))]:
+                began_ns = time.perf_counter_ns()
+                connections[kind].exchange()
+                times[kind].append((time.perf_counter_ns() - began_ns) / 1e6)
+            number += 1
+    return [Block(each[WARM_UP:], 0.0) for each in times]
+
+
+@contextmanager
+def _bare() -> Iterator[Cluster]:
+    """A cluster whose members have neither. Fails when they have."""
+    cluster = Cluster(nodes=NODES)
+    with (
+        mock.patch.object(launch, "_SUPERVISOR", bare_supervisor.__name__),
+        mock.patch.dict(os.environ, {"PYTHONPATH": str(ROOT)}),
+    ):
+        cluster.start()
+    with cluster:
+        with cluster.faults.fail(action="*", may_not_fire=True):
+            assert "node_failures" not in cluster.list_tasks(), "it obeys rules"
+        cluster.switch_journal(True)
+        cluster.list_tasks()
+        kinds = [entry.kind for entry in cluster.journal()]
+        assert "request_sent" not in kinds, "it notes messages"
+        cluster.switch_journal(False)
+        yield cluster
