@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from taskfan.cluster.config import NodeConfig, Options, cluster_config, read_config_file
+from taskfan.cluster.config import NodeConfig, Options, cluster_config, read_config, read_config_file
 from taskfan.cluster.errors import ConfigError
 
 
@@ -43,6 +43,8 @@ def test_an_offset_moves_every_port_and_any_port_leaves_them_to_the_system() -> 
     assert (moved.http_port, moved.transport_port) == (9301, 9401)
     free = nodes_of(nodes=2, any_port=True)[1]
     assert (free.http_port, free.transport_port) == (0, 0)
+    named = nodes_of(nodes=1, port_offset=100, config={"nodes": [{"http.port": 9280, "transport.port": 0}]})[0]
+    assert (named.http_port, named.transport_port) == (9380, 0)
 
 
 def test_a_config_file_sets_the_whole_cluster_and_single_nodes(tmp_path: Path) -> None:
@@ -86,19 +88,27 @@ def test_more_nodes_than_listed_are_ordinary_ones() -> None:
     [
         (
             {"config": {"nodes": [{"node.nmae": "x"}]}},
-            "nodes[1] of config: unknown setting [node.nmae]. Did you mean [node.name]?",
+            "nodes[0] of config: unknown setting [node.nmae]. Did you mean [node.name]?",
         ),
         ({"config": {"clusters": {}}}, "config: unknown field [clusters]; it has `cluster` and `nodes`."),
         ({"config": {"nodes": {}, "cluster": []}}, "`cluster` is a map of settings"),
         ({"config": {"nodes": ["a"]}}, "`nodes` is a list with a map of settings"),
         (
             {"config": {"nodes": [{"node.roles": ["dta"]}]}},
-            "[node.roles] is a list of roles; [dta] is none. Did you mean [data]?",
+            "nodes[0] of config: [node.roles] names [dta], which is no role. Did you mean [data]?",
+        ),
+        ({"config": {"nodes": [{"node.roles": [True]}]}}, "[] only coordinates; not [true]."),
+        ({"config": {"cluster": {"node.name": "x"}}}, "`cluster` of config: [node.name] belongs under `nodes`"),
+        ({"config": {"cluster": {"http.port": 9250}}}, "`cluster` of config: [http.port] belongs under `nodes`"),
+        ({"config": {"nodes": [{"http.port": 1, "http": {"port": 1}}]}}, "[http.port] is set twice, with dots and as"),
+        (
+            {"config": {"nodes": [{"http.port": 65000}]}, "port_offset": 1000},
+            "nodes[0] of config: [http.port] would be 66000 with its offset",
         ),
         ({"config": {"nodes": [{"http.port": "9200-9300"}]}}, "[http.port] is one port from 1 to 65535"),
         (
             {"config": {"nodes": [{"taskfan.time_scale": 1}]}},
-            "nodes[1] of config: [taskfan.time_scale] belongs under `cluster`.",
+            "nodes[0] of config: [taskfan.time_scale] belongs under `cluster`.",
         ),
         ({"config": {"nodes": [{}, {}, {}]}, "nodes": 2}, "config lists 3 nodes, more than the 2 asked for"),
         ({"settings": {"http.max_content_length": 5}}, "a size with its unit, below 2gb, such as 100mb; not [5]"),
@@ -108,6 +118,7 @@ def test_more_nodes_than_listed_are_ordinary_ones() -> None:
         ({"name": "a/b"}, "[cluster.name] is up to 100 letters, digits"),
         ({"name": ".."}, "[cluster.name] is up to 100 letters, digits"),
         ({"nodes": 0}, "A cluster has 1 to 1000 nodes; not 0."),
+        ({"nodes": -1, "config": {"nodes": [{}]}}, "A cluster has 1 to 1000 nodes; not -1."),
         ({"nodes": 0, "coordinating_only": 2}, "1 to 1000 nodes, beside those that only coordinate; not 0."),
         ({"nodes": 999, "coordinating_only": 2}, "A cluster has 1 to 1000 nodes; not 1001."),
         ({"nodes": 2, "coordinating_only": -1}, "The nodes that only coordinate are 0 or more; not -1."),
@@ -115,13 +126,13 @@ def test_more_nodes_than_listed_are_ordinary_ones() -> None:
         ({"nodes": 2.0}, "[nodes] is a whole number; not [2.0]."),
         ({"nodes": True}, "[nodes] is a whole number; not [True]."),
         ({"port_offset": None}, "[port_offset] is a whole number; not [None]."),
-        ({"nodes": 2, "node_name": "same"}, "Nodes 1 and 2 are both named [same]: names are unique."),
+        ({"nodes": 2, "node_name": "same"}, "nodes[0] and nodes[1] are both named [same]: names are unique."),
         ({"nodes": 2, "node_name": "{x}"}, "node_name [{x}] is no template"),
         (
             {"nodes": 2, "http_port": 9300},
             "would both get port 9300: set --http-port and --transport-port further apart",
         ),
-        ({"nodes": 1, "http_port": 65535, "port_offset": 1}, "Node 1 would get port 65536"),
+        ({"nodes": 1, "http_port": 65535, "port_offset": 1}, "[opensearch-node1] would get port 65536"),
         ({"nodes": 1, "config": {"nodes": [{"node.roles": []}]}}, "No node may become cluster manager"),
     ],
     ids=lambda value: "" if isinstance(value, Mapping) else re.sub(r"\W+", "-", str(value))[:40],
@@ -133,7 +144,13 @@ def test_what_cannot_be_meant_is_named_with_a_remedy(options: dict[str, Any], sa
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [("a: [", "is no YAML"), ("- a", "it has the two fields `cluster` and `nodes`"), (None, "Cannot read")],
+    [
+        ("a: [", "is no YAML"),
+        ("- a", "it has the two fields `cluster` and `nodes`"),
+        (None, "Cannot read"),
+        ("cluster:\n  a: 1\n  b: 2\n  a: 3\n", "cluster.yml: line 4: [a] stands there again, after line 2"),
+        ("nodes: [{a: 1, a: 1}]", "line 1: [a] stands there again"),
+    ],
 )
 def test_a_file_that_cannot_be_read_is_named(content: str | None, says: str, tmp_path: Path) -> None:
     path = tmp_path / "cluster.yml"
@@ -142,6 +159,12 @@ def test_a_file_that_cannot_be_read_is_named(content: str | None, says: str, tmp
     with pytest.raises(ConfigError, match=re.escape(says)) as raised:
         read_config_file(str(path))
     assert str(path) in str(raised.value)
+
+
+def test_what_is_merged_into_a_map_may_be_said_again_there() -> None:
+    text = "x: &x {a: 1, b: 1}\ny: &y {<<: *x, a: 2}\nz: {<<: *y}\n"
+    read = read_config(text, "text")
+    assert (read["x"], read["y"]) == ({"a": 1, "b": 1}, {"a": 2, "b": 1})
 
 
 def test_an_empty_file_says_nothing(tmp_path: Path) -> None:

@@ -101,12 +101,11 @@ def cluster_config(options: Options) -> ClusterConfig:
     _check_numbers(options)
     of_cluster, of_nodes = _sections(options)
     shared = _shared(options, of_cluster)
-    each = [
-        read_settings(given, f"nodes[{number}] of {options.config_name}") for number, given in enumerate(of_nodes, 1)
-    ]
-    for number, values in enumerate(each, 1):
+    each = [read_settings(given, f"nodes[{number}] of {options.config_name}") for number, given in enumerate(of_nodes)]
+    for number, values in enumerate(each):
         if mine := [name for name in values if name in SETTINGS and SETTINGS[name].of_cluster]:
             raise ConfigError(f"nodes[{number}] of {options.config_name}: [{mine[0]}] belongs under `cluster`.")
+        _move_ports(values, options.port_offset, f"nodes[{number}] of {options.config_name}")
     each += [{}] * (_node_count(options, len(each)) - len(each))
     each += [{"node.roles": ()}] * options.coordinating_only
     nodes = tuple(_node(number, {**shared, **values}, options, len(each)) for number, values in enumerate(each))
@@ -155,9 +154,28 @@ def _file_name_or_error(name: str) -> str:
 
 def _shared(options: Options, of_cluster: Mapping[str, object]) -> dict[str, Any]:
     """The settings of the whole cluster."""
-    shared = read_settings(of_cluster, f"`cluster` of {options.config_name}")
-    shared |= read_settings(options.settings or {}, "settings")
+    shared = _of_all(of_cluster, f"`cluster` of {options.config_name}")
+    shared |= _of_all(options.settings or {}, "settings")
     return shared | read_settings(_named_options(options), "options")
+
+
+def _of_all(given: Mapping[str, object], where: str) -> dict[str, Any]:
+    """Settings that all nodes can have. Raises ConfigError."""
+    values = read_settings(given, where)
+    for name, value in values.items():
+        # Of ports 0 is any that is free, which each node may have.
+        if name in SETTINGS and SETTINGS[name].of_node and value != ANY_PORT:
+            raise ConfigError(f"{where}: [{name}] belongs under `nodes`: no two nodes have the same.")
+    return values
+
+
+def _move_ports(values: dict[str, Any], offset: int, where: str) -> None:
+    """Add the offset to the ports that a file names, as to all others. Raises ConfigError."""
+    for name in ("http.port", "transport.port"):
+        if values.get(name, ANY_PORT) != ANY_PORT:
+            values[name] += offset
+            if not 1 <= values[name] <= 65535:
+                raise ConfigError(f"{where}: [{name}] would be {values[name]} with its offset: choose a lower one.")
 
 
 def _initial(shared: Mapping[str, Any], nodes: Sequence[NodeConfig]) -> tuple[str, ...]:
@@ -199,11 +217,11 @@ def _sections(options: Options) -> tuple[Mapping[str, object], list[Mapping[str,
 
 def _node_count(options: Options, listed: int) -> int:
     count = options.nodes if options.nodes is not None else listed or DEFAULT_NODES
-    if count < listed:
-        raise ConfigError(f"{options.config_name} lists {listed} nodes, more than the {count} asked for.")
     if count < 1:
         beside = ", beside those that only coordinate" if options.coordinating_only else ""
         raise ConfigError(f"A cluster has 1 to {MOST_NODES} nodes{beside}; not {count}.")
+    if count < listed:
+        raise ConfigError(f"{options.config_name} lists {listed} nodes, more than the {count} asked for.")
     if options.coordinating_only < 0:
         raise ConfigError(f"The nodes that only coordinate are 0 or more; not {options.coordinating_only}.")
     if count + options.coordinating_only > MOST_NODES:
@@ -228,9 +246,10 @@ def _node(number: int, values: dict[str, Any], options: Options, count: int) -> 
     attributes = {
         name.removeprefix(ATTRIBUTE_PREFIX): text for name, text in values.items() if name.startswith(ATTRIBUTE_PREFIX)
     }
-    http, transport = _ports(number, options, count)
+    name = value("node.name") or _file_name_of(options.node_name, number + 1)
+    http, transport = _ports(number, name, options, count)
     return NodeConfig(
-        name=value("node.name") or _file_name_of(options.node_name, number + 1),
+        name=name,
         roles=value("node.roles"),
         attributes={**DEFAULT_ATTRIBUTES, **attributes},
         host=value("network.host"),
@@ -271,7 +290,7 @@ def _file_name_of(template: str, number: int) -> str:
         raise ConfigError(f"node_name [{template}] is no template for names, such as node-{{n}}.") from None
 
 
-def _ports(number: int, options: Options, count: int) -> tuple[int, int]:
+def _ports(number: int, name: str, options: Options, count: int) -> tuple[int, int]:
     if options.any_port:
         return ANY_PORT, ANY_PORT
     low = TRANSPORT_PORT if count <= NODES_BETWEEN_PORTS else HIGH_TRANSPORT_PORT
@@ -279,16 +298,17 @@ def _ports(number: int, options: Options, count: int) -> tuple[int, int]:
     transport = (options.transport_port if options.transport_port is not None else low) + options.port_offset + number
     for port in (http, transport):
         if not 1 <= port <= 65535:
-            raise ConfigError(f"Node {number + 1} would get port {port}: choose lower ports, or --any-port.")
+            raise ConfigError(f"[{name}] would get port {port}: choose lower ports, or --any-port.")
     return http, transport
 
 
 def _check_nodes(nodes: Sequence[NodeConfig]) -> None:
     names: dict[str, int] = {}
     ports: dict[tuple[str, int], str] = {}
-    for number, node in enumerate(nodes, 1):
+    for number, node in enumerate(nodes):
         if node.name in names:
-            raise ConfigError(f"Nodes {names[node.name]} and {number} are both named [{node.name}]: names are unique.")
+            first = names[node.name]
+            raise ConfigError(f"nodes[{first}] and nodes[{number}] are both named [{node.name}]: names are unique.")
         names[node.name] = number
         for port in (node.http_port, node.transport_port):
             if port != ANY_PORT and (node.host, port) in ports:
@@ -334,8 +354,12 @@ def read_config(text: str, path: str) -> Mapping[str, object]:
     """Read YAML that came from `path`. Raises ConfigError, which says what is wrong with it and where."""
     import yaml
 
+    from taskfan.cluster.yaml_text import DuplicateKey, read_yaml
+
     try:
-        config = yaml.safe_load(text)
+        config = read_yaml(text)
+    except DuplicateKey as error:
+        raise ConfigError(f"{path}: {error}.") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is no YAML: {' '.join(str(error).split())}.") from None
     if config is None:

@@ -80,6 +80,8 @@ def load_profile(name: str) -> LoadProfile:
     """The profile in a file, or the shipped one of that name. Raises ConfigError, which names the field."""
     import yaml
 
+    from taskfan.cluster.yaml_text import read_yaml
+
     path = Path(name)
     if not path.is_file():
         if name not in profile_names():
@@ -87,7 +89,7 @@ def load_profile(name: str) -> LoadProfile:
             raise ConfigError(f"There is no file [{name}], and no profile of that name ships with taskfan ({known}).")
         path = _FOLDER / f"{name}.yaml"
     try:
-        return read_profile(yaml.safe_load(path.read_text(encoding="utf-8")), name)
+        return read_profile(read_yaml(path.read_text(encoding="utf-8")), name)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"Cannot read {name}: {' '.join(str(error).split())}.") from None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -17,12 +17,17 @@ KNOWN_ROLES = ("cluster_manager", "master", "data", "ingest", "remote_cluster_cl
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """One setting: how it is read, its value when nobody says, and whether it is the whole cluster's."""
+    """One setting: how it is read, its value when nobody says, and whether it is the whole cluster's, or one node's."""
 
     read: Callable[[object], Any]
     default: Any
     help: str
     of_cluster: bool = False
+    of_node: bool = False
+
+
+class _NoneOfThese(ValueError):
+    """A word that is none of those there are; the text goes on after the setting's name."""
 
 
 def _text(value: object) -> str:
@@ -45,7 +50,7 @@ def _roles(value: object) -> tuple[str, ...]:
     names = sorted({role.strip() for role in roles if role.strip()})
     for name in names:
         if name not in KNOWN_ROLES:
-            raise ValueError(f"a list of roles; [{name}] is none. {_did_you_mean(name, KNOWN_ROLES)}")
+            raise _NoneOfThese(f"names [{name}], which is no role. {_did_you_mean(name, KNOWN_ROLES)}")
     return tuple(names)
 
 
@@ -141,11 +146,13 @@ COORDINATION_TIMES: Mapping[str, tuple[str, float, str]] = {
 
 SETTINGS: Mapping[str, Setting] = {
     "cluster.name": Setting(file_name, "taskfan", "Name of the cluster.", of_cluster=True),
-    "node.name": Setting(file_name, None, "Name of the node; opensearch-node1, opensearch-node2 … by itself."),
+    "node.name": Setting(
+        file_name, None, "Name of the node; opensearch-node1, opensearch-node2 … by itself.", of_node=True
+    ),
     "node.roles": Setting(_roles, DEFAULT_ROLES, "Roles of the node; [] only coordinates."),
     "network.host": Setting(_text, "127.0.0.1", "Address to bind, loopback unless told otherwise."),
-    "http.port": Setting(_port, None, "HTTP port; 9200, 9201 … by itself."),
-    "transport.port": Setting(_port, None, "Transport port; 9300, 9301 … by itself."),
+    "http.port": Setting(_port, None, "HTTP port; 9200, 9201 … by itself.", of_node=True),
+    "transport.port": Setting(_port, None, "Transport port; 9300, 9301 … by itself.", of_node=True),
     "http.max_content_length": Setting(_bytes, 100 << 20, "Largest request body."),
     "http.max_header_size": Setting(_bytes, 16 << 10, "All headers of a request together."),
     "http.max_initial_line_length": Setting(_bytes, 4 << 10, "Longest request line."),
@@ -177,7 +184,9 @@ def read_settings(given: Mapping[str, object], where: str) -> dict[str, Any]:
         ConfigError: names the setting, and what to write instead.
     """
     values: dict[str, Any] = {}
-    for name, value in _flatten(given).items():
+    for name, value in _flatten(given):
+        if name in values:
+            raise ConfigError(f"{where}: [{name}] is set twice, with dots and as a map: only one can be meant.")
         if name.startswith(ATTRIBUTE_PREFIX) and len(name) > len(ATTRIBUTE_PREFIX):
             read: Callable[[object], Any] = _text
         elif name in SETTINGS:
@@ -186,19 +195,28 @@ def read_settings(given: Mapping[str, object], where: str) -> dict[str, Any]:
             raise ConfigError(f"{where}: unknown setting [{name}]. {_did_you_mean(name, [*SETTINGS, 'node.attr.*'])}")
         try:
             values[name] = read(value)
+        except _NoneOfThese as error:
+            raise ConfigError(f"{where}: [{name}] {error}") from None
         except ValueError as error:
-            raise ConfigError(f"{where}: [{name}] is {error}; not [{value}].") from None
+            raise ConfigError(f"{where}: [{name}] is {error}; not [{written(value)}].") from None
     return values
 
 
-def _flatten(given: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    flat: dict[str, object] = {}
+def written(value: object) -> str:
+    """A value as YAML has it, not as Python shows it."""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(written, value))
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _flatten(given: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
     for key, value in given.items():
         if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{key}.")
+            yield from _flatten(value, f"{prefix}{key}.")
         else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+            yield f"{prefix}{key}", value
 
 
 def _did_you_mean(name: str, known: Sequence[str]) -> str:
