@@ -6,8 +6,10 @@ with its length before it (the floor), or the bytes that were sent (an echo).
 
 from __future__ import annotations
 
+import re
 import selectors
 import socket
+import struct
 import time
 import urllib.parse
 from collections.abc import Callable, Sequence
@@ -47,11 +49,18 @@ class Connection:
     def __init__(self, ask: Ask) -> None:
         self.socket = socket.create_connection((ask.host, ask.port), timeout=LIMIT_S)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # The kernel's limit of time: with one of Python's own each read would be two calls of the kernel.
+        self.socket.settimeout(None)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", int(LIMIT_S), 0))
         self._request = ask.request
         # Bytes of a whole answer by its beginning, -1 while that is not known.
-        self._size: Callable[[bytearray], int] = _SIZES.get(ask.answer, lambda _: len(ask.request))
-        self._pieces: list[bytes] = []
-        self._received, self._expected = 0, -1
+        self._size: Callable[[bytes], int] = _SIZES.get(ask.answer, lambda _: len(ask.request))
+        self._buffer = memoryview(bytearray(_READ_BYTES))
+        self._begin(keep=False)
+
+    def _begin(self, *, keep: bool) -> None:
+        self._head, self._received, self._expected = b"", 0, -1
+        self._kept: list[bytes] | None = [] if keep else None
 
     def __enter__(self) -> Connection:
         return self
@@ -61,51 +70,57 @@ class Connection:
 
     def ask(self) -> bytes:
         """One request and its answer, head included."""
+        self.send(keep=True)
+        while not self.read_some():
+            pass
+        return self.answer()
+
+    def exchange(self) -> None:
+        """The same, but nobody reads the answer."""
         self.send()
         while not self.read_some():
             pass
-        return b"".join(self._pieces)
 
-    def exchange(self) -> int:
-        """The same, but only the size of the answer is of interest."""
-        self.send()
-        while not self.read_some():
-            pass
-        return self._received
-
-    def send(self) -> None:
-        """Only the request; `read_some` tells when its answer is whole."""
-        self._pieces, self._received, self._expected = [], 0, -1
+    def send(self, *, keep: bool = False) -> None:
+        """Only the request; `read_some` tells when its answer is whole, which is there afterwards if it is kept."""
+        self._begin(keep=keep)
         self.socket.sendall(self._request)
+
+    def answer(self) -> bytes:
+        """The answer that was kept."""
+        return b"".join(self._kept or ())
 
     def read_some(self) -> bool:
         """Read what is there. Returns whether the answer is whole."""
-        piece = self.socket.recv(1 << 20)
-        if not piece:
+        count = self.socket.recv_into(self._buffer)
+        if not count:
             raise ConnectionError("the server closed the connection")
-        self._pieces.append(piece)
-        self._received += len(piece)
+        self._received += count
+        if self._kept is not None:
+            self._kept.append(bytes(self._buffer[:count]))
         if self._expected < 0:
-            self._expected = self._size(bytearray(b"".join(self._pieces)))
+            self._head += self._buffer[: min(count, _HEAD_BYTES)]
+            self._expected = self._size(self._head)
         return self._received == self._expected
 
 
-def _http_size(received: bytearray) -> int:
-    head, blank, _ = received.partition(b"\r\n\r\n")
-    if not blank:
+def _http_size(received: bytes) -> int:
+    end = received.find(b"\r\n\r\n")
+    if end < 0:
         return -1
-    lines = bytes(head).lower().split(b"\r\n")
-    if not lines[0].startswith(b"http/1.1 200"):
-        raise ConnectionError(bytes(received).decode(errors="replace"))
-    length = next(int(line.partition(b":")[2]) for line in lines if line.startswith(b"content-length:"))
-    return len(head) + len(blank) + length
+    length = _CONTENT_LENGTH.search(received, 0, end)
+    if length is None or not received.startswith(b"HTTP/1.1 200"):
+        raise ConnectionError(received.decode(errors="replace"))
+    return end + 4 + int(length[1])
 
 
-def _frame_size(received: bytearray) -> int:
+def _frame_size(received: bytes) -> int:
     return 4 + int.from_bytes(received[:4], "big") if len(received) >= 4 else -1
 
 
-_SIZES: dict[Answer, Callable[[bytearray], int]] = {"http": _http_size, "frame": _frame_size}
+_SIZES: dict[Answer, Callable[[bytes], int]] = {"http": _http_size, "frame": _frame_size}
+_CONTENT_LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
+_READ_BYTES, _HEAD_BYTES = 1 << 18, 1 << 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +174,7 @@ def ask_all(asks: Sequence[Ask]) -> tuple[float, list[bytes]]:
     """Send all at once, each on a connection of its own. Returns seconds until the last answer, and the answers."""
     opened = [Connection(ask) for ask in asks]
     begun = time.perf_counter()
-    selector = _watch(opened)
+    selector = _watch(opened, keep=True)
     missing = len(opened)
     while missing:
         for key, _ in selector.select(LIMIT_S):
@@ -168,7 +183,7 @@ def ask_all(asks: Sequence[Ask]) -> tuple[float, list[bytes]]:
                 missing -= 1
     took_s = time.perf_counter() - begun
     selector.close()
-    answers = [b"".join(connection._pieces) for connection in opened]
+    answers = [connection.answer() for connection in opened]
     for connection in opened:
         connection.socket.close()
     return took_s, answers
@@ -204,9 +219,10 @@ def until_gone(cancel: Ask, look: Ask) -> tuple[float, float]:
         return answered_ms, 1000 * (time.perf_counter() - begun)
 
 
-def _watch(opened: Sequence[Connection]) -> selectors.BaseSelector:
+def _watch(opened: Sequence[Connection], *, keep: bool = False) -> selectors.BaseSelector:
+    """Send the request of each, and tell when there is something to read."""
     selector = selectors.DefaultSelector()
     for connection in opened:
         selector.register(connection.socket, selectors.EVENT_READ, connection)
-        connection.send()
+        connection.send(keep=keep)
     return selector

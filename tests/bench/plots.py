@@ -16,7 +16,7 @@ from tests.bench.lists import FLOOR, LIST
 Points = Sequence[tuple[float, float]]
 WIDTH, HEIGHT = 760, 440
 LEFT, TOP, RIGHT, BOTTOM = 70, 40, 240, 50
-COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#8c564b", "#17becf", "#7f7f7f", "#bcbd22")
+COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#8c564b", "#17becf", "#7f7f7f", "#bcbd22", "#e377c2")
 
 
 def write_plots(figures: Sequence[Figure], directory: Path) -> list[Path]:
@@ -108,7 +108,7 @@ def _grid(across: _Axis, up: _Axis, xs: Sequence[float]) -> Iterator[str]:
 
 
 def _line(across: _Axis, up: _Axis, label: str, points: Points, place: int) -> Iterator[str]:
-    colour, dashes = COLOURS[place % len(COLOURS)], ' stroke-dasharray="6 4"' if place >= len(COLOURS) else ""
+    colour, dashes = COLOURS[place % len(COLOURS)], ' stroke-dasharray="6 4"' if label.startswith(FLOOR) else ""
     placed = [(across.at(x), up.at(y)) for x, y in points]
     path = " ".join(f"{x},{y}" for x, y in placed)
     yield f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"{dashes}/>'

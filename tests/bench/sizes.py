@@ -57,7 +57,7 @@ class Sizes:
 
 WHOLE = Sizes(
     name="whole",
-    cold={3: 9, 5: 9, 10: 5, 50: 5, 100: 5, 200: 3, 500: 3},
+    cold={3: 9, 5: 9, 10: 5, 50: 5, 100: 5, 200: 3, 500: 2},
     warm={3: 9, 5: 9, 10: 5, 50: 3, 100: 3, 200: 3},
     added=5,
     meshes=(50, 100),
@@ -83,17 +83,17 @@ WHOLE = Sizes(
 
 QUICK = Sizes(
     name="quick",
-    cold={3: 3, 5: 3},
+    cold={3: 5, 5: 5, 100: 1},
     warm={3: 3, 5: 3},
     added=2,
-    meshes=(20,),
-    loads=(0, 1000),
-    spread=(5, 20),
+    meshes=(50,),
+    loads=(0, 1000, 5000),
+    spread=(5, 20, 50),
     connections=(1, 8),
-    blocks=3,
+    blocks=5,
     block_s=0.1,
-    block_requests=300,
-    memory_tasks=2000,
+    block_requests=500,
+    memory_tasks=10_000,
     memory_lists=300,
     churn_tasks_per_s=10_000,
     churn_s=3.0,
