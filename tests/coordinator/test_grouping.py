@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -23,21 +24,34 @@ BARE = DiscoveryNode("B", 'odd"%d name', "eph", "127.0.0.1", "127.0.0.1:9301", "
 STATE = ClusterState("c", "uuid", 1, (NODE, BARE), manager_id="A")
 
 
-def tasks(*numbers_and_parents: tuple[int, str]) -> task_pb2.RenderedTasks:
-    return task_pb2.RenderedTasks(
-        numbers=[number for number, _ in numbers_and_parents],
-        parents=[parent for _, parent in numbers_and_parents],
-        bodies=[b'{"id":%d}' % number for number, _ in numbers_and_parents],
-    )
+Entries = Sequence[tuple[int, str]]
 
 
-def body(answer: TasksAnswer, group_by: GroupBy) -> Any:
-    return json.loads(b"".join(render(answer, group_by, STATE)))
+def tasks(node_id: str, entries: Entries, group_by: GroupBy = "nodes") -> task_pb2.RenderedTasks:
+    """Tasks as a node renders them for a grouping, given by their numbers and parents."""
+    join = {
+        "nodes": lambda: b",".join(b'"%b:%d":{"id":%d}' % (node_id.encode(), number, number) for number, _ in entries),
+        "none": lambda: b",".join(b'{"id":%d}' % number for number, _ in entries),
+        "parents": lambda: b"\n".join(
+            b'"%b:%d":\n%b\n{"id":%d}'
+            % (node_id.encode(), number, b'"%b":' % parent.encode() if parent else b"", number)
+            for number, parent in entries
+        ),
+    }
+    return task_pb2.RenderedTasks(numbers=[number for number, _ in entries], bodies=join[group_by]())
+
+
+def answer(group_by: GroupBy, nodes: Sequence[tuple[str, Entries]]) -> TasksAnswer:
+    return TasksAnswer([(node_id, tasks(node_id, entries, group_by)) for node_id, entries in nodes])
+
+
+def body(found: TasksAnswer, group_by: GroupBy) -> Any:
+    return json.loads(b"".join(render(found, group_by, STATE)))
 
 
 def test_by_nodes_each_node_with_tasks_shows_itself_and_them() -> None:
-    answer = TasksAnswer([("A", tasks((1, ""), (2, "A:1"))), ("B", tasks((1, "A:1"))), ("gone", tasks((9, "")))])
-    assert body(answer, "nodes") == {
+    found = answer("nodes", [("A", [(1, ""), (2, "A:1")]), ("B", [(1, "A:1")]), ("gone", [(9, "")])])
+    assert body(found, "nodes") == {
         "nodes": {
             "A": {
                 "name": "node-a",
@@ -62,12 +76,12 @@ def test_by_nodes_each_node_with_tasks_shows_itself_and_them() -> None:
 
 
 def test_by_nodes_a_node_without_tasks_is_left_out() -> None:
-    assert list(body(TasksAnswer([("A", tasks()), ("B", tasks((1, "")))]), "nodes")["nodes"]) == ["B"]
+    assert list(body(answer("nodes", [("A", []), ("B", [(1, "")])]), "nodes")["nodes"]) == ["B"]
 
 
 def test_by_parents_children_stand_in_their_parent_wherever_they_ran() -> None:
-    answer = TasksAnswer([("A", tasks((1, ""), (2, "B:1"))), ("B", tasks((1, "A:1"), (2, "A:1"), (3, "far:7")))])
-    assert body(answer, "parents") == {
+    found = answer("parents", [("A", [(1, ""), (2, "B:1")]), ("B", [(1, "A:1"), (2, "A:1"), (3, "far:7")])])
+    assert body(found, "parents") == {
         "tasks": {
             "A:1": {"id": 1, "children": [{"id": 1, "children": [{"id": 2}]}, {"id": 2}]},
             "B:3": {"id": 3},
@@ -76,7 +90,7 @@ def test_by_parents_children_stand_in_their_parent_wherever_they_ran() -> None:
 
 
 def test_ungrouped_tasks_come_in_the_order_of_nodes_and_numbers() -> None:
-    assert body(TasksAnswer([("A", tasks((1, ""), (2, ""))), ("B", tasks((1, "")))]), "none") == {
+    assert body(answer("none", [("A", [(1, ""), (2, "")]), ("B", [(1, "")])]), "none") == {
         "tasks": [{"id": 1}, {"id": 2}, {"id": 1}]
     }
 
@@ -86,15 +100,15 @@ def test_ungrouped_tasks_come_in_the_order_of_nodes_and_numbers() -> None:
 )
 def test_nothing_is_an_empty_object_or_list(group_by: GroupBy, empty: dict[str, Any]) -> None:
     assert body(TasksAnswer(), group_by) == empty
-    assert body(TasksAnswer([("A", tasks())]), group_by) == empty
+    assert body(answer(group_by, [("A", [])]), group_by) == empty
 
 
 def test_failures_come_first_and_only_when_there_are_any() -> None:
-    answer = TasksAnswer(
+    failed = TasksAnswer(
         task_failures=[TaskFailure(TaskId("A", 7), NodeDisconnected("b", "127.0.0.1:1", "internal:admin/tasks/ban"))],
         node_failures=[NodeFailure("N", NoSuchNode("N")), NodeFailure("A", TaskNotFound("A:9"))],
     )
-    shown = body(answer, "none")
+    shown = body(failed, "none")
     assert list(shown) == ["task_failures", "node_failures", "tasks"]
     assert shown["task_failures"] == [
         {
@@ -128,9 +142,9 @@ def test_merging_keeps_the_order_in_which_nodes_were_asked() -> None:
     stuck = TaskFailure(TaskId("C", 3), TaskNotFound("C:3"))
     merged = merge(
         [
-            ("C", pb.NodeTasksResponse(tasks=tasks((3, "")), task_failures=[stuck.to_wire()])),
+            ("C", pb.NodeTasksResponse(tasks=tasks("C", [(3, "")]), task_failures=[stuck.to_wire()])),
             ("B", failed),
-            ("A", pb.NodeTasksResponse(tasks=tasks((1, "")))),
+            ("A", pb.NodeTasksResponse(tasks=tasks("A", [(1, "")]))),
         ]
     )
     assert [node_id for node_id, _ in merged.nodes] == ["C", "A"]
@@ -152,15 +166,16 @@ def test_every_grouping_shows_every_task_once(entries: list[tuple[str, int, str,
     by_node: dict[str, list[tuple[int, str]]] = {"A": [], "B": []}
     for node_id, number, parent_node, parent in entries:
         by_node[node_id].append((number, f"{parent_node}:{parent}" if 0 < parent < number else ""))
-    answer = TasksAnswer([(node_id, tasks(*found)) for node_id, found in by_node.items()])
-
-    by_nodes = sum(len(shown["tasks"]) for shown in body(answer, "nodes")["nodes"].values())
-    by_parents = json.dumps(body(answer, "parents")).count('"id":')
-    assert by_nodes == by_parents == len(body(answer, "none")["tasks"]) == len(entries)
+    shown: dict[GroupBy, Any] = {
+        group_by: body(answer(group_by, list(by_node.items())), group_by) for group_by in get_args(GroupBy)
+    }
+    by_nodes = sum(len(node["tasks"]) for node in shown["nodes"]["nodes"].values())
+    by_parents = json.dumps(shown["parents"]).count('"id":')
+    assert by_nodes == by_parents == len(shown["none"]["tasks"]) == len(entries)
 
 
 def test_a_chain_of_ten_thousand_generations_is_rendered() -> None:
-    chain = tasks(*[(number, f"A:{number - 1}" if number > 1 else "") for number in range(1, 10_001)])
-    text = b"".join(render(TasksAnswer([("A", chain)]), "parents", STATE))
+    chain = [(number, f"A:{number - 1}" if number > 1 else "") for number in range(1, 10_001)]
+    text = b"".join(render(answer("parents", [("A", chain)]), "parents", STATE))
     assert text.startswith(b'{"tasks":{"A:1":{"id":1,"children":[{"id":2,"children":[')
     assert text.count(b'"children":[') == text.count(b"]}") == 9_999

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskfan.node.ids import UNSET, TaskId
 from taskfan.node.task import NO_RESOURCE_STATS, CancelledInfo, Task, TaskTraits
-from taskfan.node.task_json import human_duration, iso_time, render, render_tasks
+from taskfan.node.task_json import TaskRow, human_duration, iso_time, join, render, render_tasks
 from taskfan.v1 import actions_pb2 as pb
 
 STARTED_MS, CANCELLED_MS = 1_700_000_000_001, 1_795_520_000_000
@@ -95,7 +96,7 @@ def test_each_key_is_there_exactly_when_it_should_be(
 def test_a_task_is_shown_as_it_is_now_each_time() -> None:
     task = search_task()
     first = json.loads(render(task, 10, pb.TaskRendering()))
-    task.cancelled = CancelledInfo("why", CANCELLED_MS)
+    task.cancel("why", CANCELLED_MS)
     second = json.loads(render(task, 30, pb.TaskRendering()))
     assert (first["running_time_in_nanos"], first["cancelled"]) == (5, False)
     assert (second["running_time_in_nanos"], second["cancelled"]) == (25, True)
@@ -155,6 +156,20 @@ def test_a_duration_is_cut_to_one_decimal_of_its_largest_unit(nanoseconds: int, 
     assert human_duration(nanoseconds) == text
 
 
+@settings(derandomize=True, database=None)
+@given(
+    st.sampled_from([1, 10**3, 10**6, 10**9, 60 * 10**9, 3600 * 10**9, 86_400 * 10**9]),
+    st.integers(1, 2000),
+    st.integers(-2, 2),
+)
+def test_a_duration_is_the_cut_text_of_a_float(unit: int, tenths: int, more: int) -> None:
+    nanoseconds = max(unit * tenths // 10 + more, 1)
+    sizes = {"d": 86_400e9, "h": 3_600e9, "m": 60e9, "s": 1e9, "ms": 1e6, "micros": 1e3, "nanos": 1.0}
+    name, size = next((name, size) for name, size in sizes.items() if nanoseconds >= size)
+    whole, _, decimals = str(nanoseconds / size).partition(".")
+    assert human_duration(nanoseconds) == f"{whole}.{decimals[0]}{name}".replace(".0", "")
+
+
 @pytest.mark.parametrize(
     ("time_ms", "text"),
     [
@@ -170,12 +185,96 @@ def test_a_moment_is_shown_in_utc_with_milliseconds(time_ms: int, text: str) -> 
     assert iso_time(time_ms) == text
 
 
-def test_tasks_of_a_node_travel_as_three_lists_side_by_side() -> None:
-    tasks = [search_task(), search_task(id=TaskId("N1", 8), parent=TaskId("N2", 3))]
-    rendered = render_tasks(iter(tasks), 10, pb.TaskRendering())
-    assert list(rendered.numbers) == [7, 8]
-    assert list(rendered.parents) == ["", "N2:3"]
-    assert [json.loads(body)["id"] for body in rendered.bodies] == [7, 8]
+# ---------------------------------------------------------------------- many tasks
+
+
+def rendered(
+    tasks: list[Task], form: pb.TaskRendering.Form.ValueType, *, detailed: bool = False, human: bool = False
+) -> str:
+    message = render_tasks(tasks, 100, pb.TaskRendering(form=form, detailed=detailed, human=human))
+    assert list(message.numbers) == [task.id.number for task in tasks]
+    return message.bodies.decode()
+
+
+def test_each_form_joins_tasks_as_its_reader_needs_them() -> None:
+    tasks = [
+        search_task(traits=TaskTraits()),
+        search_task(traits=TaskTraits(), id=TaskId("N1", 8), parent=TaskId("N2", 3)),
+    ]
+    one, other = (render(task, 100, pb.TaskRendering()).decode() for task in tasks)
+    assert rendered(tasks, pb.TaskRendering.FORM_LISTED) == f"{one},{other}"
+    assert rendered(tasks, pb.TaskRendering.FORM_KEYED) == f'"N1:7":{one},"N1:8":{other}'
+    assert rendered(tasks, pb.TaskRendering.FORM_LINES) == f'"N1:7":\n\n{one}\n"N1:8":\n"N2:3":\n{other}'
+
+
+def test_rows_hold_what_a_table_shows() -> None:
+    tasks = [
+        search_task(),
+        search_task(id=TaskId("N1", 8), parent=TaskId("N2", 3), headers={"X-Opaque-Id": "mine", "X-Request-Id": "r"}),
+    ]
+    assert read_rows(rendered(tasks, pb.TaskRendering.FORM_ROWS)) == [
+        TaskRow(7, STARTED_MS, 95, "transport", "indices:data/read/search", "-", "-"),
+        TaskRow(8, STARTED_MS, 95, "transport", "indices:data/read/search", "N2:3", "mine"),
+    ]
+    assert read_rows(rendered(tasks[:1], pb.TaskRendering.FORM_ROWS, detailed=True)) == [
+        TaskRow(7, STARTED_MS, 95, "transport", "indices:data/read/search", "-", "-", "indices[a]")
+    ]
+
+
+def read_rows(text: str) -> list[TaskRow]:
+    return msgspec.json.decode(f"[{text}]", type=list[TaskRow])
+
+
+@pytest.mark.parametrize("form", pb.TaskRendering.Form.values())
+def test_no_tasks_are_no_bytes(form: pb.TaskRendering.Form.ValueType) -> None:
+    assert rendered([], form) == ""
+
+
+SOME = st.sampled_from(["", "a", "%", "100%d", "%%b", "\n", '"', "ü", "\ud800"])
+IDS = st.builds(TaskId, st.sampled_from(["N1", "%N", '"']), st.integers(1, 3))
+KINDS = st.fixed_dictionaries(
+    {
+        "type": st.sampled_from(["transport", "direct"]),
+        "action": SOME,
+        "traits": st.builds(TaskTraits, SOME, st.booleans()),
+        "parent": st.just(UNSET) | IDS,
+        "headers": st.dictionaries(SOME | st.just("X-Opaque-Id"), SOME, max_size=2),
+        "cancelled": st.none() | st.builds(CancelledInfo, st.just("why"), st.integers(0, 2)),
+        "status": st.none() | st.sampled_from([lambda: b"{}", lambda: b'{"percent":"50%d"}']),
+        "start_time_ms": st.integers(0, 2),
+        "start_ns": st.integers(0, 99),
+    }
+)
+
+
+@settings(derandomize=True, database=None)
+@given(st.lists(KINDS, max_size=6), st.booleans(), st.booleans())
+def test_tasks_are_shown_together_as_each_is_shown_alone(
+    changes: list[dict[str, object]], detailed: bool, human: bool
+) -> None:
+    # Few values each, so that some are alike and share what they have in common, and others nearly.
+    tasks = [search_task(id=TaskId("N%1", number), **change) for number, change in enumerate(changes, 1)]
+    rendering = pb.TaskRendering(detailed=detailed, human=human)
+    # The others are new ones, which share nothing yet.
+    alone = [search_task(id=TaskId("N%1", number), **change) for number, change in enumerate(changes, 1)]
+    bodies = [render(task, 100, rendering).decode() for task in alone]
+    shown = {form: rendered(tasks, form, detailed=detailed, human=human) for form in pb.TaskRendering.Form.values()}
+    assert shown[pb.TaskRendering.FORM_LISTED] == ",".join(bodies)
+    keyed = [f'"N%1:{number}":{body}' for number, body in enumerate(bodies, 1)]
+    assert shown[pb.TaskRendering.FORM_KEYED] == ",".join(keyed)
+    lines = shown[pb.TaskRendering.FORM_LINES].split("\n")
+    assert lines[2::3] == bodies
+    parents = [json.loads(f"[{line.removesuffix(':')}]") for line in lines[1::3]]
+    assert parents == [[str(task.parent)] if task.parent.is_set else [] for task in tasks]
+    rows = read_rows(shown[pb.TaskRendering.FORM_ROWS])
+    assert [(row.number, row.start_time_ms) for row in rows] == [(task.id.number, task.start_time_ms) for task in tasks]
+    assert join(tasks, [body.encode() for body in bodies], rendering).bodies.decode() == ",".join(keyed)
+
+
+def test_alike_tasks_share_what_they_have_in_common() -> None:
+    tasks = [search_task(id=TaskId("N1", number), traits=TaskTraits(f"{number}")) for number in range(3)]
+    rendered(tasks, pb.TaskRendering.FORM_KEYED)
+    assert tasks[0].kind is tasks[1].kind is tasks[2].kind is not None
 
 
 def test_a_task_on_the_wire_holds_what_its_json_holds() -> None:

@@ -1,12 +1,13 @@
 """An answer as the parts of a JSON body, grouped by nodes, by parents or not at all. Pure.
 
-The tasks' own bytes are passed on as they came: nothing is parsed, and parts are never joined here.
+The tasks of a node come joined as the grouping needs them, and are passed on as they are: nothing is parsed. Only trees
+are taken apart, line by line, and put together anew.
 Source: OpenSearch `ListTasksResponse`, `BaseTasksResponse`, `TaskGroup`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -14,10 +15,16 @@ import msgspec
 from taskfan.coordinator.merge import TasksAnswer
 from taskfan.node.cluster_state import ClusterState, DiscoveryNode
 from taskfan.node.failures import NodeFailure, TaskFailure
-from taskfan.v1 import task_pb2
+from taskfan.v1 import actions_pb2 as pb
 
 GroupBy = Literal["nodes", "parents", "none"]
 GROUPINGS: tuple[str, ...] = get_args(GroupBy)
+# What the nodes have to be asked for.
+FORMS: Mapping[str, pb.TaskRendering.Form.ValueType] = {
+    "nodes": pb.TaskRendering.FORM_KEYED,
+    "parents": pb.TaskRendering.FORM_LINES,
+    "none": pb.TaskRendering.FORM_LISTED,
+}
 
 _encode = msgspec.json.Encoder().encode
 
@@ -26,6 +33,7 @@ def render(answer: TasksAnswer, group_by: GroupBy, state: ClusterState) -> list[
     """The whole body, in parts: failures first, if there are any, then the tasks.
 
     Args:
+        answer: of nodes that were asked for the form of this grouping: see `FORMS`.
         state: of the moment of rendering; a node that left meanwhile is shown without its name and addresses.
     """
     parts = [b"{"]
@@ -71,7 +79,7 @@ def _by_nodes(answer: TasksAnswer, state: ClusterState) -> Iterator[bytes]:
         if not tasks.numbers:
             continue
         yield separator + _encode(node_id) + b":{" + _node_head(state.get(node_id)) + b'"tasks":{'
-        yield from _keyed(node_id, tasks)
+        yield tasks.bodies
         separator = b"}},"
     yield b'"nodes":{}}' if separator == b'"nodes":{' else b"}}}}"
 
@@ -92,77 +100,73 @@ def _node_head(node: DiscoveryNode | None) -> bytes:
     return _encode(head)[1:-1] + b","
 
 
-def _keyed(node_id: str, tasks: task_pb2.RenderedTasks) -> Iterator[bytes]:
-    key = b"%b:%%d" % _encode(node_id)[:-1].replace(b"%", b"%%") + b'":'
-    separator = b""
-    for number, body in zip(tasks.numbers, tasks.bodies, strict=True):
-        yield separator + key % number
-        yield body
-        separator = b","
-
-
 def _ungrouped(answer: TasksAnswer) -> Iterator[bytes]:
     separator = b'"tasks":['
     for _, tasks in answer.nodes:
-        for body in tasks.bodies:
+        if tasks.numbers:
             yield separator
-            yield body
+            yield tasks.bodies
             separator = b","
     yield b'"tasks":[]}' if separator == b'"tasks":[' else b"]}"
 
 
-class TaskTree(msgspec.Struct, eq=False):
-    """A task as it came, and the tasks of the answer whose parent it is."""
+class Trees(msgspec.Struct, frozen=True):
+    """Tasks by their place in an answer: those on top, and the children of each that has any."""
 
-    task_id: str
-    body: bytes
-    children: list[TaskTree] = []
+    top: Sequence[int]
+    children: Mapping[int, Sequence[int]]
 
+    @classmethod
+    def of(cls, ids: Sequence[Hashable], parents: Sequence[Hashable]) -> Trees:
+        """Tasks by their ids and those of their parents. One whose parent is not among them is on top.
 
-def task_trees(answer: TasksAnswer) -> list[TaskTree]:
-    """The tasks of an answer as trees. One whose parent is not in the answer is on top.
-
-    Source: OpenSearch `ListTasksResponse.buildTaskGroups`.
-    """
-    trees: dict[str, TaskTree] = {}
-    parents: list[tuple[TaskTree, str]] = []
-    for node_id, tasks in answer.nodes:
-        for number, parent, body in zip(tasks.numbers, tasks.parents, tasks.bodies, strict=True):
-            task_id = f"{node_id}:{number}"
-            tree = trees[task_id] = TaskTree(task_id, body)
-            parents.append((tree, parent))
-    top: list[TaskTree] = []
-    for tree, parent in parents:
-        siblings = trees[parent].children if parent in trees else top
-        siblings.append(tree)
-    return top
+        Source: OpenSearch `ListTasksResponse.buildTaskGroups`.
+        """
+        places = dict(zip(ids, range(len(ids)), strict=True))
+        top: list[int] = []
+        children: dict[int, list[int]] = {}
+        for place, parent in enumerate(map(places.get, parents)):
+            if parent is None:
+                top.append(place)
+            elif parent in children:
+                children[parent].append(place)
+            else:
+                children[parent] = [place]
+        return cls(top, children)
 
 
 def _by_parents(answer: TasksAnswer) -> Iterator[bytes]:
-    separator = b'"tasks":{'
-    for tree in task_trees(answer):
-        yield separator + _encode(tree.task_id) + b":"
-        yield from _tree_parts([tree])
-        separator = b","
-    yield b'"tasks":{}}' if separator == b'"tasks":{' else b"}}"
+    lines: list[bytes] = []
+    for _, tasks in answer.nodes:
+        if tasks.numbers:
+            lines += tasks.bodies.split(b"\n")
+    keys, parents, bodies = lines[::3], lines[1::3], lines[2::3]
+    trees = Trees.of(keys, parents)
+    # One part for all, for they are many and small.
+    yield b'"tasks":{' + b",".join([keys[top] + _tree(top, trees, bodies) for top in trees.top]) + b"}}"
 
 
-def _tree_parts(trees: Sequence[TaskTree]) -> Iterator[bytes]:
-    """Trees one after the other, each with its children before its closing brace. Not recursive: trees can be deep."""
-    todo: list[bytes | TaskTree] = [*reversed(_with_commas(trees))]
+def _tree(top: int, trees: Trees, bodies: Sequence[bytes]) -> bytes:
+    """A task with its children before its closing brace, and so on. Not recursive: trees can be deep."""
+    if top not in trees.children:
+        return bodies[top]
+    parts: list[bytes] = []
+    todo: list[int | bytes] = [top]
     while todo:
         item = todo.pop()
         if isinstance(item, bytes):
-            yield item
-        elif not item.children:
-            yield item.body
+            parts.append(item)
+        elif (children := trees.children.get(item)) is None:
+            parts.append(bodies[item])
         else:
-            yield item.body[:-1]
-            todo += [b"]}", *reversed(_with_commas(item.children)), b',"children":[']
+            parts += bodies[item][:-1], b',"children":['
+            todo.append(b"]}")
+            todo += _with_commas(children)
+    return b"".join(parts)
 
 
-def _with_commas(trees: Sequence[TaskTree]) -> list[bytes | TaskTree]:
-    items: list[bytes | TaskTree] = []
-    for tree in trees:
-        items += [b",", tree] if items else [tree]
+def _with_commas(children: Sequence[int]) -> list[int | bytes]:
+    """From the last to the first."""
+    items: list[int | bytes] = [b","] * (2 * len(children) - 1)
+    items[::2] = reversed(children)
     return items

@@ -13,7 +13,7 @@ import msgspec
 from taskfan.node.cancellation import CancelDone, Cancellation, Effect, SendBan, StopTask
 from taskfan.node.errors import IllegalArgument, TaskCancelled, TaskfanError
 from taskfan.node.ids import UNSET, TaskId
-from taskfan.node.task import NO_HEADERS, PLAIN, CancelledInfo, Task, TaskTraits, TaskType
+from taskfan.node.task import NO_HEADERS, PLAIN, Task, TaskTraits, TaskType
 
 MAX_HEADER_BYTES = 16 << 10
 
@@ -202,7 +202,7 @@ class TaskRegistry:
         children_on = list(holder.children) if task.traits.cancels_children else []
         effects: list[Effect] = []
         if holder.cancellation is None:
-            task.cancelled = CancelledInfo(reason, now_ms)
+            task.cancel(reason, now_ms)
             holder.cancellation = Cancellation(task, children_ended=not children_on)
             effects.append(StopTask(task, reason))
         effects += holder.cancellation.join(caller, reason, wait=wait, children_on=children_on, headers=headers)

@@ -47,8 +47,8 @@ class Task(msgspec.Struct, eq=False):
     """One running piece of work on one node. Source: OpenSearch `Task`, `CancellableTask`.
 
     `start_time_ms` is wall time, `start_ns` monotonic time of its node. `status` gives the action's own
-    status object as JSON at the moment it is asked for; None when it has none. `rendered` is where
-    `task_json` keeps the parts of its JSON that never change.
+    status object as JSON at the moment it is asked for; None when it has none. `kind` is where
+    `task_json` keeps what its JSON shares with that of other tasks.
     """
 
     id: TaskId
@@ -64,12 +64,17 @@ class Task(msgspec.Struct, eq=False):
     work: object = None
     resource_stats: Callable[[], bytes] | None = None
     cancelled: CancelledInfo | None = None
-    rendered: tuple[bytes, ...] | None = None
+    kind: tuple[bytes, bytes, bytes] | None = None
 
     @property
     def cancellable(self) -> bool:
         """Whether it may be asked to stop."""
         return self.traits.cancellable
+
+    def cancel(self, reason: str, time_ms: int) -> None:
+        """Note that it has been asked to stop."""
+        self.cancelled = CancelledInfo(reason, time_ms)
+        self.kind = None
 
     def to_wire(self, now_ns: int) -> pb.TaskInfo:
         """A snapshot of it."""

@@ -7,6 +7,7 @@ import builtins
 import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
+import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import sys
 import taskfan.v1.task_pb2
@@ -68,19 +69,53 @@ class TaskRendering(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    class _Form:
+        ValueType = typing.NewType("ValueType", builtins.int)
+        V: typing_extensions.TypeAlias = ValueType
+
+    class _FormEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[TaskRendering._Form.ValueType], builtins.type):
+        DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+        FORM_KEYED: TaskRendering._Form.ValueType  # 0
+        """`"nodeId:number":{…},"nodeId:number":{…}`: what is inside an object of tasks by their ids."""
+        FORM_LISTED: TaskRendering._Form.ValueType  # 1
+        """`{…},{…}`: what is inside a list."""
+        FORM_LINES: TaskRendering._Form.ValueType  # 2
+        """Three lines a task, each but the very last with a line feed behind it: `"nodeId:number":`, the
+        same of its parent (empty when it has none), and `{…}`. To be taken apart and made a tree.
+        """
+        FORM_ROWS: TaskRendering._Form.ValueType  # 3
+        """`[…],[…]`: what a table shows of each, as taskfan.node.task_json.TaskRow."""
+
+    class Form(_Form, metaclass=_FormEnumTypeWrapper):
+        """How the bodies of many tasks are joined, so that whoever asked can pass them on as they are."""
+
+    FORM_KEYED: TaskRendering.Form.ValueType  # 0
+    """`"nodeId:number":{…},"nodeId:number":{…}`: what is inside an object of tasks by their ids."""
+    FORM_LISTED: TaskRendering.Form.ValueType  # 1
+    """`{…},{…}`: what is inside a list."""
+    FORM_LINES: TaskRendering.Form.ValueType  # 2
+    """Three lines a task, each but the very last with a line feed behind it: `"nodeId:number":`, the
+    same of its parent (empty when it has none), and `{…}`. To be taken apart and made a tree.
+    """
+    FORM_ROWS: TaskRendering.Form.ValueType  # 3
+    """`[…],[…]`: what a table shows of each, as taskfan.node.task_json.TaskRow."""
+
     DETAILED_FIELD_NUMBER: builtins.int
     HUMAN_FIELD_NUMBER: builtins.int
+    FORM_FIELD_NUMBER: builtins.int
     detailed: builtins.bool
     """Adds description, status and resource_stats."""
     human: builtins.bool
     """Adds times and durations as people write them."""
+    form: Global___TaskRendering.Form.ValueType
     def __init__(
         self,
         *,
         detailed: builtins.bool = ...,
         human: builtins.bool = ...,
+        form: Global___TaskRendering.Form.ValueType = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["detailed", b"detailed", "human", b"human"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["detailed", b"detailed", "form", b"form", "human", b"human"]) -> None: ...
 
 Global___TaskRendering: typing_extensions.TypeAlias = TaskRendering
 

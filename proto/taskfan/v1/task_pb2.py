@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15taskfan/v1/task.proto\x12\ntaskfan.v1\")\n\x06TaskId\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x03\"\xa5\x03\n\x08TaskInfo\x12#\n\x07task_id\x18\x01 \x01(\x0b\x32\x12.taskfan.v1.TaskId\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12*\n\x0eparent_task_id\x18\x05 \x01(\x0b\x32\x12.taskfan.v1.TaskId\x12\x19\n\x11start_time_millis\x18\x06 \x01(\x03\x12\x1a\n\x12running_time_nanos\x18\x07 \x01(\x03\x12\x13\n\x0b\x63\x61ncellable\x18\x08 \x01(\x08\x12\x11\n\tcancelled\x18\t \x01(\x08\x12%\n\x18\x63\x61ncellation_time_millis\x18\n \x01(\x03H\x00\x88\x01\x01\x12\x32\n\x07headers\x18\x0b \x03(\x0b\x32!.taskfan.v1.TaskInfo.HeadersEntry\x12\x0e\n\x06status\x18\x0c \x01(\x0c\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x1b\n\x19_cancellation_time_millis\"A\n\rRenderedTasks\x12\x0f\n\x07numbers\x18\x01 \x03(\x03\x12\x0f\n\x07parents\x18\x02 \x03(\t\x12\x0e\n\x06\x62odies\x18\x03 \x03(\x0c\"\xc5\x02\n\x05\x45rror\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x13\n\x06reason\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x0e\n\x06status\x18\x03 \x01(\t\x12(\n\x06origin\x18\x04 \x01(\x0e\x32\x18.taskfan.v1.Error.Origin\x12,\n\x08metadata\x18\x05 \x03(\x0b\x32\x1a.taskfan.v1.Error.Metadata\x12$\n\tcaused_by\x18\x06 \x01(\x0b\x32\x11.taskfan.v1.Error\x1a\x39\n\x08Metadata\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\t\x12\x0f\n\x07is_list\x18\x03 \x01(\x08\"E\n\x06Origin\x12\x15\n\x11ORIGIN_OPENSEARCH\x10\x00\x12\x10\n\x0cORIGIN_KNOWN\x10\x01\x12\x12\n\x0eORIGIN_FOREIGN\x10\x02\x42\t\n\x07_reason\"U\n\x0bTaskFailure\x12#\n\x07task_id\x18\x01 \x01(\x0b\x32\x12.taskfan.v1.TaskId\x12!\n\x06reason\x18\x02 \x01(\x0b\x32\x11.taskfan.v1.Error\"@\n\x0bNodeFailure\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12 \n\x05\x63\x61use\x18\x02 \x01(\x0b\x32\x11.taskfan.v1.Errorb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15taskfan/v1/task.proto\x12\ntaskfan.v1\")\n\x06TaskId\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x03\"\xa5\x03\n\x08TaskInfo\x12#\n\x07task_id\x18\x01 \x01(\x0b\x32\x12.taskfan.v1.TaskId\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12*\n\x0eparent_task_id\x18\x05 \x01(\x0b\x32\x12.taskfan.v1.TaskId\x12\x19\n\x11start_time_millis\x18\x06 \x01(\x03\x12\x1a\n\x12running_time_nanos\x18\x07 \x01(\x03\x12\x13\n\x0b\x63\x61ncellable\x18\x08 \x01(\x08\x12\x11\n\tcancelled\x18\t \x01(\x08\x12%\n\x18\x63\x61ncellation_time_millis\x18\n \x01(\x03H\x00\x88\x01\x01\x12\x32\n\x07headers\x18\x0b \x03(\x0b\x32!.taskfan.v1.TaskInfo.HeadersEntry\x12\x0e\n\x06status\x18\x0c \x01(\x0c\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x1b\n\x19_cancellation_time_millis\"0\n\rRenderedTasks\x12\x0f\n\x07numbers\x18\x01 \x03(\x03\x12\x0e\n\x06\x62odies\x18\x02 \x01(\x0c\"\xc5\x02\n\x05\x45rror\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x13\n\x06reason\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x0e\n\x06status\x18\x03 \x01(\t\x12(\n\x06origin\x18\x04 \x01(\x0e\x32\x18.taskfan.v1.Error.Origin\x12,\n\x08metadata\x18\x05 \x03(\x0b\x32\x1a.taskfan.v1.Error.Metadata\x12$\n\tcaused_by\x18\x06 \x01(\x0b\x32\x11.taskfan.v1.Error\x1a\x39\n\x08Metadata\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\t\x12\x0f\n\x07is_list\x18\x03 \x01(\x08\"E\n\x06Origin\x12\x15\n\x11ORIGIN_OPENSEARCH\x10\x00\x12\x10\n\x0cORIGIN_KNOWN\x10\x01\x12\x12\n\x0eORIGIN_FOREIGN\x10\x02\x42\t\n\x07_reason\"U\n\x0bTaskFailure\x12#\n\x07task_id\x18\x01 \x01(\x0b\x32\x12.taskfan.v1.TaskId\x12!\n\x06reason\x18\x02 \x01(\x0b\x32\x11.taskfan.v1.Error\"@\n\x0bNodeFailure\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12 \n\x05\x63\x61use\x18\x02 \x01(\x0b\x32\x11.taskfan.v1.Errorb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,15 +40,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TASKINFO_HEADERSENTRY']._serialized_start=427
   _globals['_TASKINFO_HEADERSENTRY']._serialized_end=473
   _globals['_RENDEREDTASKS']._serialized_start=504
-  _globals['_RENDEREDTASKS']._serialized_end=569
-  _globals['_ERROR']._serialized_start=572
-  _globals['_ERROR']._serialized_end=897
-  _globals['_ERROR_METADATA']._serialized_start=758
-  _globals['_ERROR_METADATA']._serialized_end=815
-  _globals['_ERROR_ORIGIN']._serialized_start=817
-  _globals['_ERROR_ORIGIN']._serialized_end=886
-  _globals['_TASKFAILURE']._serialized_start=899
-  _globals['_TASKFAILURE']._serialized_end=984
-  _globals['_NODEFAILURE']._serialized_start=986
-  _globals['_NODEFAILURE']._serialized_end=1050
+  _globals['_RENDEREDTASKS']._serialized_end=552
+  _globals['_ERROR']._serialized_start=555
+  _globals['_ERROR']._serialized_end=880
+  _globals['_ERROR_METADATA']._serialized_start=741
+  _globals['_ERROR_METADATA']._serialized_end=798
+  _globals['_ERROR_ORIGIN']._serialized_start=800
+  _globals['_ERROR_ORIGIN']._serialized_end=869
+  _globals['_TASKFAILURE']._serialized_start=882
+  _globals['_TASKFAILURE']._serialized_end=967
+  _globals['_NODEFAILURE']._serialized_start=969
+  _globals['_NODEFAILURE']._serialized_end=1033
 # @@protoc_insertion_point(module_scope)

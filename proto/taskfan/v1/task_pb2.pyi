@@ -122,34 +122,28 @@ Global___TaskInfo: typing_extensions.TypeAlias = TaskInfo
 
 @typing.final
 class RenderedTasks(google.protobuf.message.Message):
-    """RenderedTasks are tasks as the bytes a client will read, rendered on the node where they live.
-    The three lists are parallel: entry i of each belongs to the same task. (One message a task
-    costs eight times as much to merge, measured over 5,000 tasks.)
+    """RenderedTasks are tasks as the bytes a client will read, rendered on the node where they live and
+    in the form that the request asked for: see TaskRendering.Form. (A message or a string for each
+    task costs many times as much to carry as to render it.)
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     NUMBERS_FIELD_NUMBER: builtins.int
-    PARENTS_FIELD_NUMBER: builtins.int
     BODIES_FIELD_NUMBER: builtins.int
+    bodies: builtins.bytes
+    """All of them, joined."""
     @property
-    def numbers(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]: ...
-    @property
-    def parents(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """The parent task id as text, `nodeId:number`; empty when the task has none."""
-
-    @property
-    def bodies(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.bytes]:
-        """One JSON object each."""
+    def numbers(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """In the order of the bodies."""
 
     def __init__(
         self,
         *,
         numbers: collections.abc.Iterable[builtins.int] | None = ...,
-        parents: collections.abc.Iterable[builtins.str] | None = ...,
-        bodies: collections.abc.Iterable[builtins.bytes] | None = ...,
+        bodies: builtins.bytes = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["bodies", b"bodies", "numbers", b"numbers", "parents", b"parents"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bodies", b"bodies", "numbers", b"numbers"]) -> None: ...
 
 Global___RenderedTasks: typing_extensions.TypeAlias = RenderedTasks
 

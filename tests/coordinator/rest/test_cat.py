@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from taskfan.coordinator.merge import TasksAnswer
@@ -12,6 +13,7 @@ from taskfan.coordinator.rest.cat import (
     CAT_PARAMETERS,
     Cell,
     Column,
+    ColumnTable,
     Duration,
     Size,
     Table,
@@ -24,6 +26,7 @@ from taskfan.coordinator.rest.cat_tables import manager_table, node_table, task_
 from taskfan.coordinator.rest.errors import UnknownSortKey
 from taskfan.coordinator.rest.parameters import read_parameters
 from taskfan.node.cluster_state import ClusterState, DiscoveryNode
+from taskfan.node.task_json import TaskRow
 from taskfan.v1 import task_pb2
 
 COLUMNS = (
@@ -179,27 +182,25 @@ def member(name: str, roles: tuple[str, ...] = ("cluster_manager", "data", "inge
 STATE = ClusterState("c", "u", 1, (member("one"), member("coordinator", ())), "one-node-id")
 
 
-def task(node: str, number: int, start_ms: int, parent: str = "", headers: str = "{}") -> tuple[int, str, bytes]:
-    told = f'"node":"{node}","id":{number},"type":"transport","action":"a{number}","start_time_in_millis":{start_ms}'
-    shown_parent = f',"parent_task_id":"{parent}"' if parent else ""
-    return number, parent, f'{{{told},"running_time_in_nanos":1500{shown_parent},"headers":{headers}}}'.encode()
+def task(number: int, start_ms: int, parent: str = "-", opaque_id: str = "-") -> TaskRow:
+    return TaskRow(number, start_ms, 1500, "transport", f"a{number}", parent, opaque_id)
 
 
-def tasks_of(node: str, *tasks: tuple[int, str, bytes]) -> tuple[str, task_pb2.RenderedTasks]:
-    numbers, parents, bodies = zip(*tasks, strict=True)
-    return node, task_pb2.RenderedTasks(numbers=numbers, parents=parents, bodies=bodies)
+def tasks_of(node: str, *rows: TaskRow) -> tuple[str, task_pb2.RenderedTasks]:
+    bodies = msgspec.json.encode(rows)[1:-1]
+    return node, task_pb2.RenderedTasks(numbers=[row.number for row in rows], bodies=bodies)
 
 
 def test_tasks_come_after_their_parents_each_level_by_time() -> None:
     answer = TasksAnswer(
         [
-            tasks_of("gone", task("gone", 9, 50)),
+            tasks_of("gone", task(9, 50)),
             tasks_of(
                 "one-node-id",
-                task("one-node-id", 1, 100),
-                task("one-node-id", 2, 300, "one-node-id:1"),
-                task("one-node-id", 3, 200, "one-node-id:1", '{"X-Opaque-Id":"me"}'),
-                task("one-node-id", 4, 250, "one-node-id:3"),
+                task(1, 100),
+                task(2, 300, "one-node-id:1"),
+                task(3, 200, "one-node-id:1", "me"),
+                task(4, 250, "one-node-id:3"),
             ),
         ]
     )
@@ -214,9 +215,9 @@ def test_tasks_come_after_their_parents_each_level_by_time() -> None:
 
 
 def test_a_chain_of_many_parents_is_no_matter() -> None:
-    chain = [task("n", number, number, f"n:{number - 1}" if number else "") for number in range(3000)]
+    chain = [task(number, number, f"n:{number - 1}" if number else "-") for number in range(3000)]
     table = task_table(TasksAnswer([tasks_of("n", *chain)]), STATE, detailed=True)
-    assert [row[0] for row in table.rows] == list(range(3000))
+    assert table.cells(0) == list(range(3000))
 
 
 def test_nodes_show_roles_by_letters_and_names_and_who_is_manager() -> None:
@@ -248,7 +249,7 @@ def test_the_manager_is_one_row(state: ClusterState, row: list[str]) -> None:
 
 
 def test_every_table_can_be_asked_for_help() -> None:
-    tables: list[Callable[[], Table]] = [
+    tables: list[Callable[[], Table | ColumnTable]] = [
         lambda: task_table(TasksAnswer(), STATE, detailed=True),
         lambda: node_table(STATE, {}, {}, full_id=True),
         lambda: manager_table(STATE),

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from taskfan.coordinator.grouping import render
+from taskfan.coordinator.grouping import FORMS, render
 from taskfan.coordinator.rest.messages import Answer, RestRequest
 from taskfan.coordinator.rest.parameters import GROUP_BY, Parameter, boolean, task_id, text, time_ms
 from taskfan.coordinator.rest.search_parameters import (
@@ -185,7 +185,7 @@ async def rethrottle(node: Node, request: RestRequest) -> Answer:
     """`POST …/{taskId}/_rethrottle`."""
     given = request.parameters
     message = RethrottleRequest(
-        rendering=actions_pb2.TaskRendering(detailed=True, human=request.human),
+        rendering=actions_pb2.TaskRendering(detailed=True, human=request.human, form=FORMS[given["group_by"]]),
         requests_per_second=given["requests_per_second"],
     )
     if given["taskId"].is_set:

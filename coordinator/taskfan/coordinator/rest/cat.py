@@ -6,8 +6,9 @@ Source: OpenSearch `RestTable`, `Table`.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import repeat
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -41,13 +42,13 @@ _BYTE_UNITS = ("b", "k", "m", "g", "t", "p")
 _TIMESTAMPS = ("timestamp", "epoch")
 
 
-class Duration(msgspec.Struct, frozen=True):
+class Duration(msgspec.Struct, frozen=True, gc=False):
     """A cell that shows a time: as people write it, or as a whole number of the unit asked for by `time`."""
 
     nanos: int
 
 
-class Size(msgspec.Struct, frozen=True):
+class Size(msgspec.Struct, frozen=True, gc=False):
     """A cell that shows a number of bytes, or of the unit asked for by `bytes`."""
 
     bytes: int
@@ -55,6 +56,9 @@ class Size(msgspec.Struct, frozen=True):
 
 # None is an empty cell, and null among values.
 Cell = str | int | Duration | Size | None
+
+
+Text = TypeVar("Text", str, None)
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -73,6 +77,27 @@ class Table(msgspec.Struct, frozen=True):
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]] = []
 
+    @property
+    def height(self) -> int:
+        """How many rows there are."""
+        return len(self.rows)
+
+    def cells(self, at: int) -> Sequence[Cell]:
+        """The cells of a column, row by row."""
+        return [row[at] for row in self.rows]
+
+
+class ColumnTable(msgspec.Struct, frozen=True):
+    """The same for tables of many rows: only the columns that are looked at are made, each by its name."""
+
+    columns: Sequence[Column]
+    height: int
+    makers: Mapping[str, Callable[[], Sequence[Cell]]]
+
+    def cells(self, at: int) -> Sequence[Cell]:
+        """The cells of a column, row by row."""
+        return self.makers[self.columns[at].name]()
+
 
 class _Shown(msgspec.Struct, frozen=True):
     """A column that was asked for, by its place and its heading."""
@@ -82,7 +107,7 @@ class _Shown(msgspec.Struct, frozen=True):
     is_right_aligned: bool
 
 
-def text_of(table: Table, parameters: Mapping[str, Any]) -> bytes:
+def text_of(table: Table | ColumnTable, parameters: Mapping[str, Any]) -> bytes:
     """A line for each row. The last column is not padded.
 
     Raises:
@@ -91,28 +116,55 @@ def text_of(table: Table, parameters: Mapping[str, Any]) -> bytes:
     Differs: OpenSearch stops padding where a cell is more than 127 characters narrower than its column.
     """
     shown = _shown(table, parameters)
-    lines = [[cell_text(row[column.at], parameters) for column in shown] for row in _ordered(table, parameters)]
+    texts = _texts(table, shown, parameters, empty="")
     if parameters["v"]:
-        lines.insert(0, [column.heading for column in shown])
-    widths = [max((len(line[at]) for line in lines), default=0) for at in range(len(shown))]
-    return "".join(_line(line, widths, shown) for line in lines).encode()
-
-
-def _line(cells: Sequence[str], widths: Sequence[int], shown: Sequence[_Shown]) -> str:
+        texts = [[column.heading, *cells] for column, cells in zip(shown, texts, strict=True)]
+    if not texts:
+        return b"\n" * (table.height + bool(parameters["v"]))
     padded = [
-        cell.rjust(width) if column.is_right_aligned else cell if at == len(cells) - 1 else cell.ljust(width)
-        for at, (cell, width, column) in enumerate(zip(cells, widths, shown, strict=True))
+        cells if column is shown[-1] and not column.is_right_aligned else _padded(cells, column.is_right_aligned)
+        for column, cells in zip(shown, texts, strict=True)
     ]
-    return " ".join(padded) + "\n"
+    return "\n".join([*map(" ".join, zip(*padded, strict=True)), ""]).encode()
 
 
-def values_of(table: Table, parameters: Mapping[str, Any]) -> list[dict[str, str | None]]:
+def _padded(cells: Sequence[str], is_right_aligned: bool) -> Iterable[str]:
+    widths = set(map(len, cells))
+    if len(widths) <= 1:
+        return cells
+    return map(str.rjust if is_right_aligned else str.ljust, cells, repeat(max(widths)))
+
+
+def values_of(table: Table | ColumnTable, parameters: Mapping[str, Any]) -> list[dict[str, str | None]]:
     """An object for each row, all of its values texts. Raises UnknownSortKey."""
     shown = _shown(table, parameters)
-    return [
-        {column.heading: None if row[column.at] is None else cell_text(row[column.at], parameters) for column in shown}
-        for row in _ordered(table, parameters)
-    ]
+    texts = _texts(table, shown, parameters, empty=None)
+    headings = [column.heading for column in shown]
+    lines: Iterable[Sequence[str | None]] = zip(*texts, strict=True) if texts else repeat((), table.height)
+    return [dict(zip(headings, line, strict=True)) for line in lines]
+
+
+def _texts(
+    table: Table | ColumnTable, shown: Sequence[_Shown], parameters: Mapping[str, Any], *, empty: Text
+) -> list[Sequence[str | Text]]:
+    """What the columns show, each from the first row to the last as they are sorted; `empty` for empty cells."""
+    order = _order(table, parameters)
+    columns = [table.cells(column.at) for column in shown]
+    if order is not None:
+        columns = [[cells[place] for place in order] for cells in columns]
+    return [_column_texts(cells, parameters, empty) for cells in columns]
+
+
+def _column_texts(cells: Sequence[Cell], parameters: Mapping[str, Any], empty: Text) -> Sequence[str | Text]:
+    # Most columns hold one kind of cell, which is told once for all.
+    kinds = set(map(type, cells))
+    if kinds == {str}:
+        return cells  # type: ignore[return-value]
+    if kinds == {int}:
+        return list(map(str, cells))
+    if kinds == {Duration} and parameters["time"] not in _TIME_UNITS_NANOS:
+        return [human_duration(cell.nanos) for cell in cells]  # type: ignore[union-attr]
+    return [empty if cell is None else cell_text(cell, parameters) for cell in cells]
 
 
 def help_of(columns: Sequence[Column]) -> bytes:
@@ -146,7 +198,7 @@ def _size_text(size_bytes: int, unit: str | None) -> str:
 # ------------------------------------------------------------------ columns and order
 
 
-def _shown(table: Table, parameters: Mapping[str, Any]) -> list[_Shown]:
+def _shown(table: Table | ColumnTable, parameters: Mapping[str, Any]) -> list[_Shown]:
     """The columns asked for by `h`, unknown ones left out, else those shown by default."""
     asked: str | None = parameters["h"]
     if asked is None:
@@ -161,7 +213,7 @@ def _shown(table: Table, parameters: Mapping[str, Any]) -> list[_Shown]:
     ]
 
 
-def _expanded(table: Table, asked: str) -> list[str]:
+def _expanded(table: Table | ColumnTable, asked: str) -> list[str]:
     """The names of an `h`, each once; a pattern stands for the columns that it fits, by name or alias."""
     names: dict[str, None] = {}
     for name in split_commas(asked):
@@ -173,29 +225,29 @@ def _expanded(table: Table, asked: str) -> list[str]:
     return list(names)
 
 
-def _column_for(table: Table, name: str) -> tuple[str, str] | None:
+def _column_for(table: Table | ColumnTable, name: str) -> tuple[str, str] | None:
     """The column of a name or alias, with its heading. Of several with that alias it is the last."""
     if any(column.name == name for column in table.columns):
         return name, name
     return next(((column.name, name) for column in reversed(table.columns) if name in column.aliases), None)
 
 
-def _ordered(table: Table, parameters: Mapping[str, Any]) -> Sequence[Sequence[Cell]]:
-    """The rows as they are, or sorted by the columns of `s`, each with `:desc`, `:asc` or neither."""
+def _order(table: Table | ColumnTable, parameters: Mapping[str, Any]) -> Sequence[int] | None:
+    """The rows sorted by the columns of `s`, each with `:desc`, `:asc` or neither; None when there is no `s`."""
     if parameters["s"] is None:
-        return table.rows
+        return None
     places = {alias: at for at, column in enumerate(table.columns) for alias in (*column.aliases, column.name)}
-    order = []
+    keys = []
     for key in split_commas(parameters["s"]):
         name = key.removesuffix(":desc") if key.endswith(":desc") else key.removesuffix(":asc")
         if name not in places:
             raise UnknownSortKey(name)
-        order.append((places[name], -1 if key.endswith(":desc") else 1))
+        keys.append((table.cells(places[name]), -1 if key.endswith(":desc") else 1))
 
-    def compare(one: Sequence[Cell], other: Sequence[Cell]) -> int:
-        return next((sign * c for at, sign in order if (c := _compare(one[at], other[at]))), 0)
+    def compare(one: int, other: int) -> int:
+        return next((sign * c for cells, sign in keys if (c := _compare(cells[one], cells[other]))), 0)
 
-    return sorted(table.rows, key=functools.cmp_to_key(compare))
+    return sorted(range(table.height), key=functools.cmp_to_key(compare))
 
 
 def _compare(one: Cell, other: Cell) -> int:

@@ -8,7 +8,7 @@ import msgspec
 
 from taskfan.coordinator.list_tasks import LIST_TASKS
 from taskfan.coordinator.nodes_info import NODES_INFO, NODES_STATS
-from taskfan.coordinator.rest.cat import CAT_PARAMETERS, Table, help_of, text_of, values_of
+from taskfan.coordinator.rest.cat import CAT_PARAMETERS, ColumnTable, Table, help_of, text_of, values_of
 from taskfan.coordinator.rest.cat_tables import (
     MANAGER_COLUMNS,
     NODE_COLUMNS,
@@ -44,7 +44,9 @@ _CAT_LIST = (
 
 async def cat_tasks(node: Node, request: RestRequest) -> Answer:
     """`GET /_cat/tasks`."""
-    answer = await node.execute(LIST_TASKS.name, list_request(request), headers=request.headers)
+    answer = await node.execute(
+        LIST_TASKS.name, list_request(request, pb.TaskRendering.FORM_ROWS), headers=request.headers
+    )
     return table_answer(task_table(answer, node.cluster_state, detailed=request.parameters["detailed"]), request)
 
 
@@ -88,7 +90,7 @@ async def cat_list(node: Node, request: RestRequest) -> Answer:
     return Answer([_CAT_LIST], is_text=True)
 
 
-def table_answer(table: Table, request: RestRequest) -> Answer:
+def table_answer(table: Table | ColumnTable, request: RestRequest) -> Answer:
     """Values when a format was asked for by name or Accept, else text. Source: `RestTable.buildResponse`."""
     format = of_format(request.format) if request.format is not None else of_media_type(request.accept)
     if format is None:

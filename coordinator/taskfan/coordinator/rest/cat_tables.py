@@ -5,35 +5,23 @@ Source: OpenSearch `RestTasksAction`, `RestNodesAction`, `RestClusterManagerActi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from taskfan.coordinator.grouping import TaskTree, task_trees
+from taskfan.coordinator.grouping import Trees
 from taskfan.coordinator.merge import TasksAnswer
-from taskfan.coordinator.rest.cat import Cell, Column, Duration, Table
+from taskfan.coordinator.rest.cat import Cell, Column, ColumnTable, Duration, Table
 from taskfan.node.cluster_state import ClusterState, DiscoveryNode
+from taskfan.node.task_json import TaskRow
 
 _SHORT_ID = 4
 
 
-class _TaskRow(msgspec.Struct):
-    """What a table needs of a task's JSON."""
-
-    node: str
-    id: int
-    type: str
-    action: str
-    start_time_in_millis: int
-    running_time_in_nanos: int
-    headers: dict[str, str]
-    description: str = ""
-    parent_task_id: str = "-"
-
-
-_decode_task = msgspec.json.Decoder(_TaskRow).decode
+_decode_rows = msgspec.json.Decoder(list[TaskRow]).decode
 
 _TASK_COLUMNS = (
     Column("id", (), "id of the task with the node", by_default=False),
@@ -60,51 +48,62 @@ def task_columns(*, detailed: bool) -> tuple[Column, ...]:
     return (*_TASK_COLUMNS, _DESCRIPTION) if detailed else _TASK_COLUMNS
 
 
-def task_table(answer: TasksAnswer, state: ClusterState, *, detailed: bool) -> Table:
-    """Every task after its parent, those of one parent by the time they started. Failures are not shown."""
-    nodes = {node.id: node for node in state}
-    rows = [_task_row(task, nodes.get(task.node), detailed) for task in _in_order(task_trees(answer))]
-    return Table(task_columns(detailed=detailed), rows)
+def task_table(answer: TasksAnswer, state: ClusterState, *, detailed: bool) -> ColumnTable:
+    """Every task after its parent, those of one parent by the time they started. Failures are not shown.
+
+    Args:
+        answer: of nodes that were asked for rows.
+    """
+    found: list[TaskRow] = []
+    found_on: list[str] = []
+    for node_id, tasks in answer.nodes:
+        found += _decode_rows(b"[%b]" % tasks.bodies)
+        found_on += [node_id] * len(tasks.numbers)
+    ids = [f"{node_id}:{row.number}" for node_id, row in zip(found_on, found, strict=True)]
+    order = _in_order(Trees.of(ids, [row.parent for row in found]), [row.start_time_ms for row in found])
+    rows = [found[place] for place in order]
+    node_ids = [found_on[place] for place in order]
+
+    def of_node(show: Callable[[DiscoveryNode], str]) -> list[Cell]:
+        shown = {node.id: show(node) for node in state}
+        return [shown.get(node_id, "-") for node_id in node_ids]
+
+    cells: dict[str, Callable[[], Sequence[Cell]]] = {
+        "id": lambda: [row.number for row in rows],
+        "action": lambda: [row.action for row in rows],
+        "task_id": lambda: [ids[place] for place in order],
+        "parent_task_id": lambda: [row.parent for row in rows],
+        "type": lambda: [row.type for row in rows],
+        "start_time": lambda: [row.start_time_ms for row in rows],
+        "timestamp": lambda: [_time_of_day(row.start_time_ms // 1000) for row in rows],
+        "running_time_ns": lambda: [row.running_time_ns for row in rows],
+        "running_time": lambda: [Duration(row.running_time_ns) for row in rows],
+        "node_id": lambda: [node_id[:_SHORT_ID] for node_id in node_ids],
+        "ip": lambda: of_node(lambda node: node.host),
+        "port": lambda: of_node(lambda node: port_of(node.transport_address)),
+        "node": lambda: of_node(lambda node: node.name),
+        "version": lambda: of_node(lambda node: node.version),
+        "x_opaque_id": lambda: [row.x_opaque_id for row in rows],
+        "description": lambda: [row.description for row in rows],
+    }
+    return ColumnTable(task_columns(detailed=detailed), len(rows), cells)
 
 
-def _in_order(trees: list[TaskTree]) -> Iterator[_TaskRow]:
-    """Depth first. Not recursive: trees can be deep."""
-    todo = [list(reversed(_by_start(trees)))]
+def _in_order(trees: Trees, start_times: Sequence[int]) -> list[int]:
+    """The places of tasks, depth first. Not recursive: trees can be deep."""
+    order: list[int] = []
+    todo = sorted(trees.top, key=start_times.__getitem__)[::-1]
     while todo:
-        level = todo[-1]
-        if not level:
-            todo.pop()
-            continue
-        task, children = level.pop()
-        yield task
-        todo.append(list(reversed(_by_start(children))))
+        place = todo.pop()
+        order.append(place)
+        if (children := trees.children.get(place)) is not None:
+            todo += sorted(children, key=start_times.__getitem__)[::-1]
+    return order
 
 
-def _by_start(trees: list[TaskTree]) -> list[tuple[_TaskRow, list[TaskTree]]]:
-    tasks = [(_decode_task(tree.body), tree.children) for tree in trees]
-    return sorted(tasks, key=lambda item: item[0].start_time_in_millis)
-
-
-def _task_row(task: _TaskRow, node: DiscoveryNode | None, detailed: bool) -> list[Cell]:
-    timestamp = datetime.fromtimestamp(task.start_time_in_millis / 1000, UTC).strftime("%H:%M:%S")
-    row: list[Cell] = [
-        task.id,
-        task.action,
-        f"{task.node}:{task.id}",
-        task.parent_task_id,
-        task.type,
-        task.start_time_in_millis,
-        timestamp,
-        task.running_time_in_nanos,
-        Duration(task.running_time_in_nanos),
-        task.node[:_SHORT_ID],
-        "-" if node is None else node.host,
-        "-" if node is None else port_of(node.transport_address),
-        "-" if node is None else node.name,
-        "-" if node is None else node.version,
-        task.headers.get("X-Opaque-Id", "-"),
-    ]
-    return [*row, task.description] if detailed else row
+@lru_cache(maxsize=1024)
+def _time_of_day(time_s: int) -> str:
+    return datetime.fromtimestamp(time_s, UTC).strftime("%H:%M:%S")
 
 
 def port_of(address: str) -> str:

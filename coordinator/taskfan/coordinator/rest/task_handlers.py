@@ -6,7 +6,7 @@ from typing import Any
 
 from taskfan.coordinator.cancel_tasks import CANCEL_TASKS
 from taskfan.coordinator.get_task import GET_TASK
-from taskfan.coordinator.grouping import render
+from taskfan.coordinator.grouping import FORMS, render
 from taskfan.coordinator.list_tasks import LIST_TASKS
 from taskfan.coordinator.rest.messages import Answer, RestRequest
 from taskfan.coordinator.rest.parameters import GROUP_BY, Parameter, boolean, comma_list, task_id, time_ms
@@ -36,12 +36,12 @@ CANCEL_TASKS_PARAMETERS: tuple[Parameter, ...] = (
 CANCEL_REASON = "by user request"
 
 
-def list_request(request: RestRequest) -> pb.ListTasksRequest:
-    """What a list or a `_cat/tasks` asks."""
+def list_request(request: RestRequest, form: pb.TaskRendering.Form.ValueType) -> pb.ListTasksRequest:
+    """What a list or a `_cat/tasks` asks, with the form in which it needs the tasks."""
     given = request.parameters
     return pb.ListTasksRequest(
         filter=_filter(given),
-        rendering=pb.TaskRendering(detailed=given["detailed"], human=request.human),
+        rendering=pb.TaskRendering(detailed=given["detailed"], human=request.human, form=form),
         wait_for_completion=given["wait_for_completion"],
         timeout_millis=given["timeout"],
     )
@@ -56,8 +56,9 @@ def _filter(given: Any) -> pb.TaskFilter:
 
 async def list_tasks(node: Node, request: RestRequest) -> Answer:
     """`GET /_tasks`. Source: OpenSearch `RestListTasksAction`."""
-    answer = await node.execute(LIST_TASKS.name, list_request(request), headers=request.headers)
-    return Answer(render(answer, request.parameters["group_by"], node.cluster_state))
+    group_by = request.parameters["group_by"]
+    answer = await node.execute(LIST_TASKS.name, list_request(request, FORMS[group_by]), headers=request.headers)
+    return Answer(render(answer, group_by, node.cluster_state))
 
 
 async def get_task(node: Node, request: RestRequest) -> Answer:
@@ -83,7 +84,7 @@ async def cancel_tasks(node: Node, request: RestRequest) -> Answer:
     given = request.parameters
     message = pb.CancelTasksRequest(
         filter=_filter(given),
-        rendering=pb.TaskRendering(human=request.human),
+        rendering=pb.TaskRendering(human=request.human, form=FORMS[given["group_by"]]),
         reason=CANCEL_REASON,
         wait_for_completion=given["wait_for_completion"],
     )

@@ -14,10 +14,9 @@ from taskfan.node.failures import TaskFailure
 from taskfan.node.ids import TaskId
 from taskfan.node.index.by_scroll_leader import ByScrollTask
 from taskfan.node.task import Task
-from taskfan.node.task_json import render, render_without_stats
+from taskfan.node.task_json import join, render, render_without_stats
 from taskfan.v1 import actions_pb2
 from taskfan.v1 import search_pb2 as pb
-from taskfan.v1.task_pb2 import RenderedTasks
 
 RETHROTTLE_ACTION = "cluster:admin/reindex/rethrottle"
 
@@ -50,17 +49,16 @@ async def rethrottle_of_node(context: ActionContext, request: pb.RethrottleReque
 
     Source: OpenSearch `TransportRethrottleAction`, `TransportTasksAction.nodeOperation`.
     """
-    answered, failures = RenderedTasks(), []
+    answered, bodies, failures = [], [], []
     for task in _tasks_meant(context, request.filter):
         try:
-            body = await _rethrottle(context, task, request)
+            bodies.append(await _rethrottle(context, task, request))
         except TaskfanError as error:
             failures.append(TaskFailure(task.id, error).to_wire())
             continue
-        answered.numbers.append(task.id.number)
-        answered.parents.append(str(task.parent) if task.parent.is_set else "")
-        answered.bodies.append(body)
-    return actions_pb2.NodeTasksResponse(tasks=answered, task_failures=failures)
+        answered.append(task)
+    rendered = join(answered, bodies, request.rendering)
+    return actions_pb2.NodeTasksResponse(tasks=rendered, task_failures=failures)
 
 
 def _tasks_meant(context: ActionContext, filter: actions_pb2.TaskFilter) -> list[Task]:
