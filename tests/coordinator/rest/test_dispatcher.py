@@ -71,6 +71,13 @@ def test_a_body_needs_a_type_that_is_known(fields: list[str], status: int, told:
     assert (answer.status, error if isinstance(error, str) else error["reason"]) == (status, told)
 
 
+@pytest.mark.parametrize("path", ["/_bulk", "/i/_bulk", "/_msearch"])
+def test_a_body_of_many_lines_is_json(path: str) -> None:
+    answer = ask("POST", path, "Content-Type: application/cbor", "Accept: application/json", body=b"{}\n{}\n")
+    told = "Content-Type [CBOR] does not support stream parsing. Use JSON or SMILE instead"
+    assert (answer.status, answer.json) == (406, {"error": told, "status": 406})
+
+
 @pytest.mark.parametrize(
     "content_type", ["application/json", "application/yaml", "application/x-ndjson; charset=utf-8"]
 )
@@ -112,6 +119,22 @@ def test_equal_values_of_a_header_are_one_and_the_first_of_several_comes_back() 
     answer = ask("GET", "/", "X-Request-Id: a", "X-Request-Id: b")
     assert answer.json == {"error": "multiple values for single-valued header [X-Request-Id].", "status": 400}
     assert answer.fields["x-request-id"] == "a"
+
+
+@pytest.mark.parametrize(
+    ("request_id", "told"),
+    [
+        ("", "X-Request-Id should not be null or empty"),
+        ("x" * 129, "X-Request-Id length [129] exceeds maximum allowed length [128]"),
+    ],
+)
+def test_a_request_id_is_neither_empty_nor_long(request_id: str, told: str) -> None:
+    # Before the path is looked at, and after the options.
+    for target in ("/_tasks", "/_nosuch/x/y"):
+        answer = ask("GET", target, f"X-Request-Id: {request_id}")
+        assert (answer.status, answer.json["error"]["reason"]) == (400, told)
+    assert "[x]" in ask("GET", "/_tasks?pretty=x", f"X-Request-Id: {request_id}").json["error"]["reason"]
+    assert ask("GET", "/_tasks", f"X-Request-Id: {'x' * 128}").status == 200
 
 
 def test_an_empty_opaque_id_is_one_and_other_bytes_are_latin_1() -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskfan.coordinator.rest.filter_path import PathFilter
+from taskfan.node.errors import IllegalArgument
 
 TASKS = {
     "nodes": {
@@ -58,7 +59,7 @@ def test_lists_are_looked_through() -> None:
     assert filtered("tasks.id", value) == {"tasks": [{"id": 1}]}
     assert filtered("-tasks.x", value) == {"tasks": [{"id": 1}, 4], "more": [1, 2]}
     assert filtered("id", [{"id": 1}, {"x": 1}]) == [{"id": 1}]
-    assert filtered("nosuch", [{"id": 1}]) == []
+    assert filtered("nosuch", [{"id": 1}]) is None
 
 
 def test_names_with_dots_are_asked_for_with_a_backslash() -> None:
@@ -71,9 +72,19 @@ def test_two_stars_stand_for_one_name_or_more() -> None:
     assert filtered("**.a", value) == {"b": {"a": 2, "c": {"a": 3}}}
 
 
-@pytest.mark.parametrize("text", [None, "", ",", " , ", "-", "-,- "])
+@pytest.mark.parametrize("text", [None, "", ",", " , "])
 def test_nothing_asked_for_is_no_filter(text: str | None) -> None:
     assert PathFilter.parse(text) is None
+
+
+@pytest.mark.parametrize("text", ["-", "-,- ", "nodes,-"])
+def test_to_exclude_what_has_no_name_is_refused(text: str) -> None:
+    with pytest.raises(IllegalArgument, match=r"^filters cannot be null or empty$"):
+        filtered(text, TASKS)
+
+
+def test_dots_at_the_end_say_nothing() -> None:
+    assert filtered("nodes.n2..", TASKS) == filtered("nodes.n2.", TASKS) == filtered("nodes.n2", TASKS)
 
 
 JSON = st.recursive(

@@ -81,7 +81,7 @@ def test_what_is_served_is_listed_from_the_table() -> None:
         ("HEAD", "/_tasks", "GET"),
         ("PUT", "/_tasks/x/_cancel", "POST"),
         ("GET", "/_tasks/_cancel", "POST"),
-        ("POST", "/", "GET,HEAD"),
+        ("POST", "/", "DELETE,GET,HEAD"),
         ("POST", "/_nosuch", "DELETE,GET,HEAD,PUT"),
         ("POST", "/_update_by_query", "DELETE,GET,HEAD,PUT"),
         ("PATCH", "/_cluster/health", "GET"),

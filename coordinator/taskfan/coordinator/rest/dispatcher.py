@@ -14,14 +14,22 @@ import msgspec
 
 from taskfan.coordinator.rest import formats
 from taskfan.coordinator.rest.client import Client
-from taskfan.coordinator.rest.errors import BadContentType, Bug, ParseFailure, TooLarge, envelope, plain_error
+from taskfan.coordinator.rest.errors import (
+    BadContentType,
+    Bug,
+    FormatNotServed,
+    ParseFailure,
+    TooLarge,
+    envelope,
+    plain_error,
+)
 from taskfan.coordinator.rest.formats import PLAIN, Options
 from taskfan.coordinator.rest.messages import TEXT, Answer, RestRequest
 from taskfan.coordinator.rest.paths import PathTrie
 from taskfan.coordinator.rest.plan import Plan, Planner, Refusal
 from taskfan.coordinator.rest.routes import ROUTE_TABLE, Route
 from taskfan.node.cluster_state import OPENSEARCH_VERSION
-from taskfan.node.errors import TaskfanError
+from taskfan.node.errors import IllegalArgument, TaskfanError
 from taskfan.node.node import Node
 
 log = logging.getLogger("taskfan.rest")
@@ -31,6 +39,10 @@ VERSION_FIELD: Field = (b"X-OpenSearch-Version", f"OpenSearch/{OPENSEARCH_VERSIO
 # Header fields that go into tasks and come back with the answer, by their name in a request. One value each.
 _TASK_HEADERS = {b"x-opaque-id": "X-Opaque-Id", b"x-request-id": "X-Request-Id"}
 _READ = frozenset([*_TASK_HEADERS, b"content-type", b"accept", b"accept-encoding", b"content-encoding"])
+# Source: `SETTING_HTTP_REQUEST_ID_MAX_LENGTH`, its default.
+_MAX_REQUEST_ID_LENGTH = 128
+# Formats of which several values cannot stand one after the other in a body.
+_UNSTREAMED = ("yaml", "cbor")
 _TOKEN = re.compile(r"[a-zA-Z0-9!#$%&'*+\-.^_`|~]+")
 _UNSAFE_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _ENCODINGS = ("gzip", "x-gzip", "deflate", "x-deflate")
@@ -80,13 +92,16 @@ class Dispatcher:
         if plan.malformed is not None:
             return plan.malformed
         headers = _task_headers(fields)
-        if isinstance(headers, Refusal):
+        if isinstance(headers, Refusal | TaskfanError):
             return headers
         if plan.refusal is not None:
             return plan.refusal
         if body and body_type is None:
             given = b",".join(fields.get(b"content-type", ())).decode("latin-1")
             return Refusal(406, plain_error(f"Content-Type header [{given}] is not supported", 406))
+        if body and body_type in _UNSTREAMED and plan.route is not None and plan.route.reads_stream:
+            told = f"Content-Type [{body_type.upper()}] does not support stream parsing. Use JSON or SMILE instead"
+            return Refusal(406, plain_error(told, 406))
         if plan.wrong_parameter is not None:
             return plan.wrong_parameter
         return await self._run(plan, method, fields, body, body_type, headers, client)
@@ -165,8 +180,10 @@ class Dispatcher:
         format = formats.choose(options, _first(fields, b"accept"), _first(fields, b"content-type"))
         try:
             status, content_type, parts = _written(answer, options, format)
-        except TaskfanError as error:
+        except FormatNotServed as error:
             status, content_type, parts = _written(error, options, "json")
+        except TaskfanError as error:
+            status, content_type, parts = _written(error, options, format)
         own = [VERSION_FIELD, *_echoed(fields)]
         if isinstance(answer, Refusal) and answer.allow:
             own.append((b"Allow", answer.allow.encode()))
@@ -182,7 +199,7 @@ class Dispatcher:
 
 
 def _written(answer: Answer | Refusal | TaskfanError, options: Options, format: str) -> tuple[int, str, list[bytes]]:
-    """Status, content type and body. Raises FormatNotServed."""
+    """Status, content type and body. Raises FormatNotServed, and IllegalArgument for a filter of nothing."""
     if isinstance(answer, Answer):
         return answer.status, *formats.write(answer, options, format)
     if isinstance(answer, Refusal):
@@ -206,8 +223,8 @@ def _first(fields: Fields, name: bytes) -> str | None:
     return values[0].decode("latin-1") if values else None
 
 
-def _task_headers(fields: Fields) -> dict[str, str] | Refusal:
-    """What goes into tasks, or the refusal of a header with two different values."""
+def _task_headers(fields: Fields) -> dict[str, str] | Refusal | IllegalArgument:
+    """What goes into tasks, or the refusal of a header with two different values, or of a bad `X-Request-Id`."""
     headers = {}
     for name, shown in _TASK_HEADERS.items():
         values = fields.get(name)
@@ -215,7 +232,17 @@ def _task_headers(fields: Fields) -> dict[str, str] | Refusal:
             if len(values) > 1 and any(value != values[0] for value in values):
                 return Refusal(400, plain_error(f"multiple values for single-valued header [{shown}].", 400))
             headers[shown] = values[0].decode("latin-1")
-    return headers
+    return _bad_request_id(headers.get("X-Request-Id")) or headers
+
+
+def _bad_request_id(given: str | None) -> IllegalArgument | None:
+    """Source: OpenSearch `RestController.tryAllHandlers`."""
+    if given == "":
+        return IllegalArgument("X-Request-Id should not be null or empty")
+    if given is not None and len(given) > _MAX_REQUEST_ID_LENGTH:
+        told = f"X-Request-Id length [{len(given)}] exceeds maximum allowed length [{_MAX_REQUEST_ID_LENGTH}]"
+        return IllegalArgument(told)
+    return None
 
 
 def _echoed(fields: Fields) -> list[Field]:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from taskfan.node.action_filter import action_pattern
+from taskfan.node.errors import IllegalArgument
 
 _NOTHING = object()
 _ESCAPED = re.compile(r"\\(.)")
@@ -23,22 +24,32 @@ Path = tuple[str, ...]
 
 
 class PathFilter(msgspec.Struct, frozen=True):
-    """The paths of one `filter_path`; both kinds may be given, then both must pass."""
+    """The paths of one `filter_path`; both kinds may be given, then both must pass.
+
+    `excludes` is None where a `-` was given and nothing to exclude.
+    """
 
     includes: tuple[Path, ...]
-    excludes: tuple[Path, ...]
+    excludes: tuple[Path, ...] | None
 
     @classmethod
     def parse(cls, text: str | None) -> PathFilter | None:
         """None when nothing is to be filtered. Items are trimmed, empty ones ignored."""
         items = [item.strip() for item in (text or "").split(",") if item.strip()]
         includes = tuple(_path(item) for item in items if not item.startswith("-"))
-        excludes = tuple(_path(item[1:]) for item in items if item.startswith("-") and item[1:].strip())
-        return cls(includes, excludes) if includes or excludes else None
+        excluded = [item[1:].strip() for item in items if item.startswith("-")]
+        excludes = tuple(_path(item) for item in excluded if item)
+        return cls(includes, excludes or (None if excluded else ())) if items else None
 
     def apply(self, value: Any) -> Any:
-        """What is left of a JSON value; at least an empty object or list."""
-        empty: Any = [] if isinstance(value, list) else {}
+        """What is left of a JSON value; at least an empty object, or None of a list: then nothing is written.
+
+        Raises:
+            IllegalArgument: something was to be excluded, but nothing is named.
+        """
+        if self.excludes is None:
+            raise IllegalArgument("filters cannot be null or empty")
+        empty: Any = None if isinstance(value, list) else {}
         if self.includes:
             value = _filtered(value, self.includes, including=True)
         if self.excludes and value is not _NOTHING:
@@ -47,7 +58,11 @@ class PathFilter(msgspec.Struct, frozen=True):
 
 
 def _path(item: str) -> Path:
-    return tuple(_ESCAPED.sub(r".", part) for part in _DOT.split(item.strip()))
+    parts = _DOT.split(item.strip())
+    # Dots at the end say nothing.
+    while len(parts) > 1 and not parts[-1]:
+        parts.pop()
+    return tuple(_ESCAPED.sub(r".", part) for part in parts)
 
 
 def _filtered(value: Any, paths: Sequence[Path], *, including: bool) -> Any:

@@ -71,6 +71,7 @@ def write(answer: Answer, options: Options, format: str) -> tuple[str, list[byte
 
     Raises:
         FormatNotServed: smile.
+        IllegalArgument: the filter asks for nothing.
     """
     if answer.is_text:
         return TEXT, answer.parts
@@ -79,6 +80,8 @@ def write(answer: Answer, options: Options, format: str) -> tuple[str, list[byte
     value = msgspec.json.decode(b"".join(answer.parts)) if answer.parts else None
     if options.filter_path is not None:
         value = options.filter_path.apply(value)
+        if value is None:
+            return _CONTENT_TYPES[format], []
     return write_value(value, options, format)
 
 

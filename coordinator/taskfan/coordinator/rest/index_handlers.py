@@ -113,6 +113,8 @@ async def create_index(node: Node, request: RestRequest) -> Answer:
 async def delete_index(node: Node, request: RestRequest) -> Answer:
     """`DELETE /{index}`. Raises IndexNotFound for each index named, unless that is to be ignored."""
     given = request.parameters
+    if not given["index"]:
+        raise ValidationFailed("index / indices is missing")
     message = pb.DeleteIndexRequest(
         indices=given["index"],
         options=options_to_wire(indices_options(given)),

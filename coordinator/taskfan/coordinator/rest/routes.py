@@ -37,6 +37,7 @@ class Route(msgspec.Struct, frozen=True):
         help: answers instead of the handler when `help` is asked for; then only what shapes a table may be given.
         reads_body: the body is decoded and handed on. Other routes take a body and do not look at it.
         reads_text: the body is handed on as JSON text.
+        reads_stream: the body is a line of JSON after the other, so of formats only those will do that can be cut so.
         works_first: parameters nobody declared are refused by the handler, which has done its work by then.
         pretty_by_default: indented unless told otherwise.
         is_served: False for the endpoints that taskfan lacks: they take any parameter, and answer 501.
@@ -49,6 +50,7 @@ class Route(msgspec.Struct, frozen=True):
     help: Handler | None = None
     reads_body: bool = False
     reads_text: bool = False
+    reads_stream: bool = False
     works_first: bool = False
     pretty_by_default: bool = False
     is_served: bool = True
@@ -68,6 +70,12 @@ def _with_index(methods: str, path: str, handler: Handler, parameters: Sequence[
     )
 
 
+def _with_stream(methods: str, path: str, handler: Handler, parameters: Sequence[Parameter]) -> tuple[Route, ...]:
+    """As `_with_index`, for a body of many lines."""
+    routes = _with_index(methods, path, handler, parameters)
+    return tuple(msgspec.structs.replace(route, reads_stream=True) for route in routes)
+
+
 def _by_scroll(template: str, handler: Handler, parameters: Sequence[Parameter]) -> Route:
     return Route("POST", template, handler, parameters, reads_text=True, works_first=True)
 
@@ -75,6 +83,8 @@ def _by_scroll(template: str, handler: Handler, parameters: Sequence[Parameter])
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/", cluster.main, pretty_by_default=True),
     Route("HEAD", "/", cluster.main, pretty_by_default=True),
+    # OpenSearch has it, and refuses it, for no index is named.
+    Route("DELETE", "/", index.delete_index, index.DELETE_INDEX_PARAMETERS),
     # Tasks.
     Route("GET", "/_tasks", tasks.list_tasks, tasks.LIST_TASKS_PARAMETERS),
     Route("GET", "/_tasks/{task_id}", tasks.get_task, tasks.GET_TASK_PARAMETERS),
@@ -116,13 +126,16 @@ ROUTES: tuple[Route, ...] = (
     *_with_index("GET", "/_settings", index.get_settings, index.GET_SETTINGS_PARAMETERS),
     *_with_index("GET", "/_settings/{name}", index.get_settings, index.GET_SETTINGS_PARAMETERS),
     *_with_index("PUT", "/_settings", index.put_settings, index.PUT_SETTINGS_PARAMETERS),
+    Route("GET", "/{index}/_setting/{name}", index.get_settings, index.GET_SETTINGS_PARAMETERS),
     *_with_index("GET", "/_mapping", index.get_mapping, index.GET_MAPPING_PARAMETERS),
+    *_with_index("GET", "/_mappings", index.get_mapping, index.GET_MAPPING_PARAMETERS),
     *_for_methods("PUT,POST", "/{index}/_mapping", index.put_mapping, index.PUT_MAPPING_PARAMETERS),
+    *_for_methods("PUT,POST", "/{index}/_mappings", index.put_mapping, index.PUT_MAPPING_PARAMETERS),
     *_with_index("GET,POST", "/_refresh", index.refresh, index.REFRESH_PARAMETERS),
     *_with_index("GET,POST", "/_flush", index.flush, index.FLUSH_PARAMETERS),
     *_with_index("POST", "/_forcemerge", index.force_merge, index.FORCE_MERGE_PARAMETERS),
     # Documents.
-    *_with_index("POST,PUT", "/_bulk", documents.bulk, documents.BULK_PARAMETERS),
+    *_with_stream("POST,PUT", "/_bulk", documents.bulk, documents.BULK_PARAMETERS),
     *_with_index("GET,POST", "/_mget", documents.multi_get, documents.MULTI_GET_PARAMETERS),
     *_for_methods("POST", "/{index}/_doc", documents.index_document, documents.INDEX_PARAMETERS),
     *_for_methods("PUT,POST", "/{index}/_doc/{id}", documents.index_document, documents.INDEX_PARAMETERS),
@@ -133,7 +146,7 @@ ROUTES: tuple[Route, ...] = (
     *_for_methods("DELETE", "/{index}/_doc/{id}", documents.delete_document, documents.DELETE_PARAMETERS),
     # Searches.
     *_with_index("GET,POST", "/_search", searches.search, SEARCH_PARAMETERS),
-    *_with_index("GET,POST", "/_msearch", searches.multi_search, searches.MULTI_SEARCH_PARAMETERS),
+    *_with_stream("GET,POST", "/_msearch", searches.multi_search, searches.MULTI_SEARCH_PARAMETERS),
     *_with_index("GET,POST", "/_count", searches.count, COUNT_PARAMETERS),
     *_for_methods("GET,POST", "/_search/scroll", searches.scroll, searches.SCROLL_PARAMETERS),
     *_for_methods("GET,POST", "/_search/scroll/{scroll_id}", searches.scroll, searches.SCROLL_PARAMETERS),
