@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +31,8 @@ from tests.bench.sizes import QUICK, WHOLE, Sizes
 from tests.bench.start import start
 from tests.bench.targets import target_table, with_targets
 
+# Figures, and why the parts that failed did.
+Run = tuple[list[Figure], dict[str, str]]
 Part = Callable[[Bench], list[Figure]]
 # In this order: what a busy machine spoils most comes first.
 PARTS: dict[str, Part] = {
@@ -48,13 +51,14 @@ OUT = ROOT / "build" / "bench"
 FIGURES = "figures.json"
 
 
-def run(parts: dict[str, Part], sizes: Sizes, out: Path, urls: tuple[str, ...] = ()) -> list[Figure]:
-    """Run the parts one after the other, and write what they found."""
+def run(parts: dict[str, Part], sizes: Sizes, out: Path, urls: tuple[str, ...] = ()) -> Run:
+    """Run the parts one after the other, and write what they found. One that fails costs no other's figures."""
     begun, before = time.monotonic(), load_average()
     if before > QUIET_LOAD:
         _say(f"warning: load average {before}: something else runs here, and the figures will say so")
     figures: list[Figure] = []
     took_s: dict[str, float] = {}
+    failed: dict[str, str] = {}
     with ClientProcess() as client:
         for number, (name, part) in enumerate(parts.items(), 1):
             began = time.monotonic()
@@ -63,7 +67,11 @@ def run(parts: dict[str, Part], sizes: Sizes, out: Path, urls: tuple[str, ...] =
                 _say(f"{time.monotonic() - begun:5.0f} s {prefix}: {line}")
 
             say("begins")
-            figures += part(Bench(sizes, client, say, urls))
+            try:
+                figures += part(Bench(sizes, client, say, urls))
+            except Exception as error:
+                traceback.print_exc()
+                failed[name] = f"{type(error).__name__}: {error}"
             took_s[name] = round(time.monotonic() - began, 1)
     figures = with_targets(figures)
     about = {
@@ -72,9 +80,10 @@ def run(parts: dict[str, Part], sizes: Sizes, out: Path, urls: tuple[str, ...] =
         "when": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "load_average": {"before": before, "after": load_average(), "quiet": before <= QUIET_LOAD},
         "parts": took_s,
+        "failed": failed,
     }
     _write(about, figures, out)
-    return figures
+    return figures, failed
 
 
 def _write(about: dict[str, Any], figures: list[Figure], out: Path) -> None:
@@ -103,10 +112,12 @@ def main() -> int:
         parts["against"] = against
     if arguments.profile:
         parts["profile"] = profile
-    figures = run(parts or PARTS, QUICK if arguments.quick else WHOLE, arguments.out, urls)
+    figures, failed = run(parts or PARTS, QUICK if arguments.quick else WHOLE, arguments.out, urls)
     print(profile_table(figures) if list(parts) == ["profile"] else table(figures))
     _say(f"written to {arguments.out}")
-    return 0
+    for name, why in failed.items():
+        _say(f"failed: {name}: {why}")
+    return 1 if failed else 0
 
 
 def _arguments() -> argparse.Namespace:

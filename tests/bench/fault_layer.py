@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from unittest import mock
 
-from taskfan.cluster import Cluster, launch
+from taskfan.cluster import Cluster
 from tests.bench import bare_supervisor
 from tests.bench.bench import Bench, latency_figures, p50s
 from tests.bench.figures import Figure, at_share
-from tests.bench.floor import ROOT
 from tests.bench.http_client import WARM_UP, Ask, Block, Connection, http_ask
 from tests.bench.processes import cpu_s
+from tests.bench.stand_in import started_by
 
 NODES = 3
 BARE, IDLE, AGAIN = "without layer and journal", "no rule, journal off", "without them, another such cluster"
@@ -91,13 +89,7 @@ def turns(asks: Sequence[Ask], seconds: float) -> list[Block]:
 @contextmanager
 def _bare() -> Iterator[Cluster]:
     """A cluster whose members have neither. Fails when they have."""
-    cluster = Cluster(nodes=NODES)
-    with (
-        mock.patch.object(launch, "_SUPERVISOR", bare_supervisor.__name__),
-        mock.patch.dict(os.environ, {"PYTHONPATH": str(ROOT)}),
-    ):
-        cluster.start()
-    with cluster:
+    with started_by(bare_supervisor, NODES) as cluster:
         with cluster.faults.fail(action="*", may_not_fire=True):
             assert "node_failures" not in cluster.list_tasks(), "it obeys rules"
         cluster.switch_journal(True)

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import bisect
-import os
 import tempfile
 import time
 from array import array
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from unittest import mock
 
-from taskfan.cluster import Cluster, launch
+from taskfan.cluster import Cluster
 from tests.bench import traced_supervisor
 from tests.bench.bench import Bench
 from tests.bench.figures import Facts, Figure, at_share, number
-from tests.bench.floor import ROOT
 from tests.bench.http_client import Ask, Connection, http_ask
 from tests.bench.live_tasks import Load
 from tests.bench.stages import DISPATCH, EXECUTE, FLUSH, HANDLER, HTTP_IN, LINK_IN, RECEIVE, SEND, begin, end
+from tests.bench.stand_in import started_by
 
 NODES = 3
 MOST_TASKS = 1000
@@ -30,7 +27,11 @@ def profile(bench: Bench) -> list[Figure]:
     """Of three nodes, idle and with live tasks: the median of each stage, and what the noting itself costs."""
     figures = []
     requests = bench.sizes.profile_lists
-    with tempfile.TemporaryDirectory() as directory, _traced(directory) as cluster, Cluster(nodes=NODES) as plain:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        started_by(traced_supervisor, NODES, {traced_supervisor.DIRECTORY: directory}) as cluster,
+        Cluster(nodes=NODES) as plain,
+    ):
         loads = [Load(each) for each in (cluster, plain)]
         for tasks in sorted({0, min(MOST_TASKS, bench.sizes.loads[-1])}):
             bench.say(f"profile, {tasks:,} live tasks")
@@ -42,17 +43,6 @@ def profile(bench: Bench) -> list[Figure]:
             figures += _figures(tasks, lists, _Trace.of_all(Path(directory), cluster))
             figures += [_whole(tasks, "whole, stages noted", lists), _whole(tasks, "whole, none noted", untraced)]
     return figures
-
-
-@contextmanager
-def _traced(directory: str) -> Iterator[Cluster]:
-    environment = {traced_supervisor.DIRECTORY: directory, "PYTHONPATH": str(ROOT)}
-    name = traced_supervisor.__name__
-    cluster = Cluster(nodes=NODES)
-    with mock.patch.object(launch, "_SUPERVISOR", name), mock.patch.dict(os.environ, environment):
-        cluster.start()
-    with cluster:
-        yield cluster
 
 
 def timed(ask: Ask, requests: int) -> list[tuple[int, int]]:

@@ -13,6 +13,7 @@ import pytest
 from taskfan.cluster import Cluster
 from tests.bench.__main__ import FIGURES, PARTS, run
 from tests.bench.against import against
+from tests.bench.bench import Bench
 from tests.bench.figures import SHARES, Figure, read_json
 from tests.bench.processes import QUIET_LOAD
 from tests.bench.profile import profile, profile_table
@@ -29,7 +30,8 @@ def written(out: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 def demand_whole(about: dict[str, Any], figures: list[dict[str, Any]], part: str) -> None:
     """Every figure is one, by its form; those of one thing are in their order."""
-    assert set(about) == {"machine", "sizes", "when", "load_average", "parts"}
+    assert set(about) == {"machine", "sizes", "when", "load_average", "parts", "failed"}
+    assert about["failed"] == {}
     assert about["load_average"]["quiet"] is (about["load_average"]["before"] <= QUIET_LOAD)
     assert list(about["parts"]) == [part]
     assert figures
@@ -83,7 +85,7 @@ def test_another_server_is_measured_in_turn_and_left_as_it_was(tmp_path: Path) -
 
 
 def test_a_profile_follows_lists_through_all_processes(tmp_path: Path) -> None:
-    figures = run({"profile": profile}, TINY, tmp_path)
+    figures, _ = run({"profile": profile}, TINY, tmp_path)
 
     about, found = written(tmp_path)
     demand_whole(about, found, "profile")
@@ -116,10 +118,21 @@ def test_the_table_says_of_each_target_whether_it_was_met() -> None:
 
 
 def test_figures_are_the_same_after_they_were_written(tmp_path: Path) -> None:
-    figures = run({"registry": PARTS["registry"]}, TINY, tmp_path)
+    figures, _ = run({"registry": PARTS["registry"]}, TINY, tmp_path)
     about, read = read_json(tmp_path / FIGURES)
     assert read == figures
     assert about["sizes"] == "tiny"
+
+
+def test_a_part_that_fails_costs_no_other_part_its_figures(tmp_path: Path) -> None:
+    def breaks(_: Bench) -> list[Figure]:
+        raise RuntimeError("no such thing")
+
+    run({"breaks": breaks, "registry": PARTS["registry"]}, TINY, tmp_path)
+
+    about, figures = written(tmp_path)
+    assert about["failed"] == {"breaks": "RuntimeError: no such thing"}
+    assert [figure["unit"] for figure in figures] == ["µs"]
 
 
 def test_the_whole_form_measures_the_sizes_of_the_targets() -> None:
