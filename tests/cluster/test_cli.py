@@ -56,12 +56,15 @@ def test_up_tells_people_what_to_paste_next(state_home: Path) -> None:
 
     assert result.output.startswith(f"Cluster [{name}] is ready: 1 node in ")
     assert "* opensearch-node1  running" in result.output
-    assert result.output.splitlines()[-1].startswith("export OPENSEARCH_URL=http://127.0.0.1:")
+    *_, stop, others, export = result.output.splitlines()
+    assert stop == f"Stop it with: taskfan down --name {name}"
+    assert others == f"Other commands need --name {name} too, or first: export TASKFAN_NAME={name}"
+    assert export.startswith("export OPENSEARCH_URL=http://127.0.0.1:")
     assert again.exit_code == 1
     assert f"Error: Cluster [{name}] runs already (supervisor: process " in again.output
-    assert [(done.exit_code, done.output) for done in stopped] == [
+    assert [(done.exit_code, done.output[: len(name) + 25]) for done in stopped] == [
         (0, f"Cluster [{name}] is stopped.\n"),
-        (0, f"Cluster [{name}] does not run.\n"),
+        (0, f"Cluster [{name}] does not run ("),
     ]
 
 
@@ -84,6 +87,34 @@ def test_status_shows_the_nodes(started: dict[str, Any]) -> None:
     assert "coordinating only" in people
     programs = json.loads(run("status", "--name", NAME, "--json").output)
     assert [node["id"] for node in programs["nodes"]] == [node["id"] for node in started["nodes"]]
+    assert [node["in_cluster"] for node in programs["nodes"]] == [True, True, True]
+
+
+def test_status_tells_of_nodes_that_are_out_of_faults_and_of_a_missing_manager(started: dict[str, Any]) -> None:
+    assert run("partition", "isolate", "--nodes", "opensearch-node3", "--name", NAME).exit_code == 0
+    out = run("status", "--name", NAME).output
+    assert run("heal", "--name", NAME).exit_code == 0
+    assert run("stop", "opensearch-node1", "--name", NAME).exit_code == 0
+    without = run("status", "--name", NAME).output
+    assert run("start", "opensearch-node1", "--name", NAME).exit_code == 0
+
+    assert out.startswith(f"Cluster [{NAME}]: 3 of 3 nodes run, 2 are in the cluster; * is the cluster manager.")
+    assert [row.split()[2] for row in out.splitlines() if "  opensearch-node" in row] == ["yes", "no"]
+    assert f"1 fault is set: `taskfan fault list --name {NAME}` shows it" in out
+    assert "2 of 3 nodes run, 0 are in the cluster; no cluster manager." in without
+    assert f"No cluster manager: 0 of 1 voters run; `taskfan start opensearch-node1 --name {NAME}`." in without
+
+
+def test_a_cluster_can_be_meant_by_the_environment_and_all_are_listed(
+    started: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TASKFAN_NAME", NAME)
+    for words in (["status"], ["logs"], ["tasks"], ["fault", "list"]):
+        assert run(*words).exit_code == 0, words
+    rows = json.loads(run("status", "--all", "--json").output)
+    [row] = [row for row in rows if row["name"] == NAME]
+    assert (row["state"], row["nodes"], row["url"]) == ("running", 3, started["url"])
+    assert f"{NAME} " in run("status", "--all").output
 
 
 @pytest.mark.parametrize(
@@ -117,12 +148,19 @@ def test_output_that_finds_no_room_is_an_error_in_a_sentence(started: dict[str, 
 def test_several_nodes_can_be_named(started: dict[str, Any]) -> None:
     result = run("restart", "opensearch-node2", "opensearch-node3", "--name", NAME)
     assert result.output == "Node [opensearch-node2] is running.\nNode [opensearch-node3] is running.\n"
+    assert run("resume", "*2", "*-node*3", "*2", "--name", NAME).output == result.output
+    none = run("kill", "opensearch-node2", "data-*", "--name", NAME)
+    assert (none.exit_code, none.stdout) == (1, "")
+    assert "No node matches [data-*]: there are opensearch-node1, " in none.output
 
 
 def test_nodes_are_added_and_removed(started: dict[str, Any]) -> None:
     result = run("add", "data-1", "--roles", "data", "--setting", "node.attr.zone=b", "--name", NAME)
     assert "Node [data-1] is running." in result.stdout
     assert json.loads(run("status", "--name", NAME, "--json").stdout)["nodes"][-1]["roles"] == ["data"]
+    needed = run("remove", "data-1", "opensearch-node1", "--name", NAME)
+    assert (needed.exit_code, needed.stdout) == (1, "")
+    assert "Node [opensearch-node1] has to stay, so all of them do" in needed.output
     assert run("remove", "data-1", "--name", NAME).stdout == "Node [data-1] is removed.\n"
     assert run("add", "--setting", "zone", "--name", NAME).exit_code == 2
     assert len(json.loads(run("status", "--name", NAME, "--json").stdout)["nodes"]) == len(started["nodes"])
@@ -237,6 +275,8 @@ def test_logs_are_followed_until_interrupted(started: dict[str, Any]) -> None:
         (["tasks", "--name", "nobody"], 1, "Cluster [nobody] does not run"),
         (["tasks", "--url", "http://127.0.0.1:1"], 1, "http://127.0.0.1:1 gave no answer to GET /_tasks"),
         (["kill", "x", "--name", "STARTED"], 1, "No node is named [x]: there are opensearch-node1"),
+        (["up", "-n", "-1"], 2, "A cluster has 1 to 1000 nodes; not -1."),
+        (["up", "--time-scale", "0"], 2, "[taskfan.time_scale] is a factor from 0.0001 to 1000"),
         (["up", "-n", "0"], 2, "A cluster has 1 to 1000 nodes; not 0."),
         (["up", "-n", "x"], 2, "Invalid value for '-n'"),
         (["up", "--any-port", "--http-port", "1"], 2, "Either --any-port, or --http-port"),
@@ -279,6 +319,7 @@ def test_a_state_directory_that_cannot_be_written_is_an_error_that_says_what_to_
     result = run("up", "-n", "1", "--any-port", "--name", f"{NAME}-disk")
     assert result.exit_code == 1
     assert "Cannot write to the state directory /proc/taskfan" in result.output
+    assert "No such file or directory. Set XDG_STATE_HOME to a directory that can be written." in result.output
 
 
 @pytest.mark.parametrize("command", [None, *sorted(cli.commands)])

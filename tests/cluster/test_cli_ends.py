@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -38,7 +39,7 @@ def test_in_the_foreground_a_cluster_ends_with_ctrl_c(state_home: Path) -> None:
         assert process.stderr.readline() == "Ctrl-C stops it.\n"
         assert len(processes_of(name)) == 3
         process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=20)[1] == ""
+        assert process.communicate(timeout=20)[1] == f"Cluster [{name}] is stopped.\n"
         assert process.returncode == 0
         assert processes_of(name) == []
 
@@ -164,3 +165,27 @@ def test_ctrl_c_leaves_a_whole_cluster_or_nothing(moment: str, state_home: Path)
     wait_until(lambda: not processes_of(name), "all processes end")
     assert not (directory / "supervisor.json").exists()
     assert not (directory / "control.sock").exists()
+
+
+@pytest.mark.parametrize("is_supervisor", [True, False])
+@ON_LINUX
+def test_a_cluster_that_nobody_stopped_says_afterwards_when_it_ended_and_where_to_look(
+    is_supervisor: bool, state_home: Path
+) -> None:
+    name = f"{NAME}-{'supervisor' if is_supervisor else 'fork-server'}"
+    up = json.loads(run("up", "-n", "1", "--any-port", "--name", name, "--json").output)
+    of_node = Path(f"/proc/{up['nodes'][0]['pid']}/stat").read_text().rpartition(")")[2].split()
+    os.kill(up["supervisor_pid"] if is_supervisor else int(of_node[1]), signal.SIGKILL)
+    wait_until(lambda: not processes_of(name), "all processes end")
+
+    for command in ("status", "down"):
+        said = run(command, "--name", name).output
+        assert f"Cluster [{name}] does not run: it ended unexpectedly at 2" in said
+        assert f"see `taskfan logs supervisor --name {name}`" in said
+    log = run("logs", "supervisor", "--name", name).output
+    words = [
+        "started: cluster",
+        "ready after ",
+        "ended: the supervisor is gone" if is_supervisor else "ended: The pro",
+    ]
+    assert [word in line for word, line in zip(words, log.splitlines(), strict=True)] == [True, True, True]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from taskfan.cluster.membership import can_do_without, has_manager_to_be, newest, what_is_missing
+from taskfan.cluster.membership import has_manager_to_be, newest, one_that_must_stay, what_is_missing
 from taskfan.cluster.messages import Holds
 
 VOTERS = ("a", "b", "c")
@@ -21,6 +21,7 @@ class Seen:
     life: int = 1
     is_running: bool = True
     is_paused: bool = False
+    is_cluster_manager_eligible: bool = True
 
     @property
     def name(self) -> str:
@@ -104,13 +105,24 @@ def test_the_newest_state_with_a_manager_is_what_is_known_of_the_cluster() -> No
 
 def test_the_others_can_do_without_one_as_long_as_they_are_enough_to_elect() -> None:
     a, b, c = (Seen(node_id, ALL) for node_id in "abc")
-    assert can_do_without(a, [a, b, c])
+    assert one_that_must_stay([a], [a, b, c]) is None
     c.is_running = False
-    assert not can_do_without(a, [a, b, c])
-    assert can_do_without(c, [a, b, c])
-    assert can_do_without(Seen("d", ALL), [a, b, c, Seen("d", ALL)])
+    assert one_that_must_stay([a], [a, b, c]) is a
+    assert one_that_must_stay([c], [a, b, c]) is None
+    assert one_that_must_stay([Seen("d", ALL)], [a, b, c, Seen("d", ALL)]) is None
+
+
+def test_of_several_that_leave_each_is_looked_at_as_the_votes_then_are() -> None:
+    a, b, c, d, e = (Seen(node_id, ALL) for node_id in "abcde")
+    # Three stay voters, one of them gone: both that are left are needed.
+    assert one_that_must_stay([a, c], [a, b, c]) is c
+    # Others take over the votes of those that left, if they may.
+    assert one_that_must_stay([a, c], [a, b, c, d]) is None
+    assert one_that_must_stay([a, b, c], [a, b, c, d, e]) is None
+    d.is_cluster_manager_eligible = False
+    assert one_that_must_stay([a, c], [a, b, c, d]) is c
 
 
 def test_without_a_majority_there_is_nothing_left_to_lose() -> None:
     a, b = Seen("a", ALL), Seen("b", ALL, is_running=False)
-    assert can_do_without(a, [a, b])
+    assert one_that_must_stay([a], [a, b]) is None

@@ -6,12 +6,16 @@ import errno
 import os
 import re
 import socket
+import subprocess
+import sys
 
 import pytest
 
 from taskfan.cluster.config import NODES_BETWEEN_PORTS, Options, cluster_config
 from taskfan.cluster.errors import ClusterError
 from taskfan.cluster.ports import FIRST_PORT, LAST_PORT, OFFSET_STEP, bind, cannot_bind, free_offset, holder_of
+from tests.cluster.commands import process_of
+from tests.cluster.processes import ON_LINUX
 
 
 def test_a_taken_port_is_named_with_the_process_that_has_it() -> None:
@@ -57,3 +61,19 @@ def test_an_address_of_another_machine_is_refused() -> None:
 def test_a_port_of_the_administrator_is_named_as_such() -> None:
     error = OSError(errno.EACCES, os.strerror(errno.EACCES))
     assert "choose one from 1024 on" in str(cannot_bind("127.0.0.1", 80, error))
+
+
+@ON_LINUX
+def test_a_port_of_another_cluster_is_named_with_that() -> None:
+    listens = "import socket, sys; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); "
+    # As the command of a supervisor is.
+    command = [sys.executable, "-c", f"{listens}sys.stdin.read()", "taskfan.cluster.supervisor", "other one", "5", "ab"]
+    with process_of(command, stdin=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        with pytest.raises(ClusterError) as raised:
+            bind("127.0.0.1", port)
+    says = (
+        f"Port {port} is taken by cluster [other one] (process {process.pid}): stop it with `taskfan down --name 'other"
+    )
+    assert str(raised.value).startswith(says)

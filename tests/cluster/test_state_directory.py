@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 import re
 import subprocess
 import sys
@@ -20,7 +21,9 @@ from taskfan.cluster.state_directory import (
     StateDirectory,
     last_lines,
     running_clusters,
+    state_root,
 )
+from taskfan.cluster.supervisor_log import unexpected_end
 
 
 @pytest.fixture
@@ -184,3 +187,28 @@ def test_a_temporary_directory_goes_with_its_cluster() -> None:
     directory.remove_if_temporary()
     directory.remove_if_temporary()
     assert not directory.path.exists()
+
+
+def test_an_empty_home_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "")
+    assert state_root() == Path(pwd.getpwuid(os.getuid()).pw_dir) / ".local" / "state" / "taskfan"
+
+
+@pytest.mark.parametrize(
+    ("lines", "end"),
+    [
+        ([], ""),
+        (["started: x", "ready: x", "stopping: as it was told"], ""),
+        (["started: x", "failed to start: a port"], ""),
+        (["started: x", "failed to start: a port", "ended: gone, and with it 2 nodes"], ""),
+        (["started: x", "ready: x", "ended: why"], "at 2026-01-02T03:04:07 UTC"),
+        (["started: x", "stopping: x", "started: x"], "some time after 2026-01-02T03:04:07 UTC"),
+    ],
+    ids=lambda value: f"{len(value)}-lines" if isinstance(value, list) else "",
+)
+def test_the_log_of_a_supervisor_tells_whether_its_end_was_wanted(lines: list[str], end: str, tmp_path: Path) -> None:
+    log = tmp_path / "supervisor.log"
+    head = "[2026-01-02T03:04:{:02},678][INFO ][taskfan.supervisor] [supervisor] "
+    log.write_text("".join(f"{head.format(5 + at)}{line}\nother words\n" for at, line in enumerate(lines)))
+    assert unexpected_end(log) == end

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import shlex
 import signal
 import time
 from typing import TYPE_CHECKING, Any
@@ -13,14 +14,14 @@ import click
 from taskfan.cluster.cli_faults import fault, heal, partition
 from taskfan.cluster.cli_journal import journal
 from taskfan.cluster.cli_load import load
+from taskfan.cluster.cli_nodes import NODE_COMMANDS
+from taskfan.cluster.cli_options import JSON, NAME, NAME_VARIABLE, named, program
+from taskfan.cluster.cli_status import status
 from taskfan.cluster.cli_tasks import cancel, tasks, work
 
 if TYPE_CHECKING:
-    from taskfan.cluster.messages import ClusterStatus, Verb
-
-NAME = click.option("--name", default="taskfan", show_default=True, help="Name of the cluster.")
-JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-
+    from taskfan.cluster.cluster import Cluster
+    from taskfan.cluster.messages import ClusterStatus
 
 _AS_PROGRAM = object()
 INTERRUPTED = 128 + signal.SIGINT
@@ -64,14 +65,8 @@ def cli() -> None:
     """
 
 
-cli.add_command(tasks)
-cli.add_command(cancel)
-cli.add_command(work)
-cli.add_command(load)
-cli.add_command(journal)
-cli.add_command(fault)
-cli.add_command(partition)
-cli.add_command(heal)
+for command in (tasks, cancel, work, load, journal, fault, partition, heal, status, *NODE_COMMANDS):
+    cli.add_command(command)
 
 
 @cli.command()
@@ -80,8 +75,9 @@ cli.add_command(heal)
 @NAME
 @click.option("--http-port", type=int, help="HTTP port of the first node.  [default: 9200]")
 @click.option("--transport-port", type=int, help="Transport port of the first node.  [default: 9300]")
-@click.option("--port-offset", type=int, default=0, help="Added to every port.")
-@click.option("--any-port", is_flag=True, help="Let the system choose all ports.")
+@click.option("--port-offset", type=int, default=0, help="Added to every port, those of --config too.")
+@click.option("--any-port", is_flag=True, help="Let the system choose the ports that --config does not name.")
+@click.option("--time-scale", type=float, help="Factor on the times of checks and elections; 0.1: ten times as quick.")
 @click.option("--journal", is_flag=True, default=None, help="Nodes note what happens: see `taskfan journal`.")
 @click.option("--foreground", is_flag=True, help="Stay, and stop the cluster with Ctrl-C.")
 @click.option(
@@ -117,12 +113,12 @@ def up(foreground: bool, as_json: bool, ends_with: int | None, **options: Any) -
     if options["any_port"] and (_given("http_port") or _given("transport_port") or options["port_offset"]):
         raise click.UsageError("Either --any-port, or --http-port, --transport-port and --port-offset.")
     # Unless it is said, a config file may name it; by that name it is then found.
-    options["name"] = _given("name")
+    options["name"] = _given("name", also_by_environment=options["config"] is None)
     cluster = Cluster.kept(**options)
-    with cluster.start():
+    with _started(cluster):
         # A reader that has seen enough, such as `head`, takes nothing back.
         with contextlib.suppress(BrokenPipeError):
-            _print_up(cluster.status(), time.monotonic() - began_s, as_json)
+            _print_up(cluster.status(), time.monotonic() - began_s, as_json, foreground)
         if not foreground:
             _end_interrupts()
             cluster.release(ends_with or 0)
@@ -131,6 +127,16 @@ def up(foreground: bool, as_json: bool, ends_with: int | None, **options: Any) -
             with contextlib.suppress(KeyboardInterrupt):
                 click.echo("Ctrl-C stops it.", err=True)
                 cluster.wait_for_end()
+    if foreground:
+        click.echo(f"Cluster [{cluster.name}] is stopped.", err=True)
+
+
+def _started(cluster: Cluster) -> Cluster:
+    try:
+        return cluster.start()
+    except KeyboardInterrupt:
+        click.echo("Interrupted: the cluster did not start, and nothing of it runs.", err=True)
+        raise
 
 
 def _end_interrupts() -> None:
@@ -140,14 +146,15 @@ def _end_interrupts() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _given(parameter: str) -> Any:
+def _given(parameter: str, *, also_by_environment: bool = True) -> Any:
     """The value of an option if it was said, so that a config file can decide otherwise."""
-    context = click.get_current_context()
+    context, sources = click.get_current_context(), click.core.ParameterSource
     source = context.get_parameter_source(parameter)
-    return None if source is click.core.ParameterSource.DEFAULT else context.params[parameter]
+    unsaid = source is sources.DEFAULT or (source is sources.ENVIRONMENT and not also_by_environment)
+    return None if unsaid else context.params[parameter]
 
 
-def _print_up(status: ClusterStatus, took_s: float, as_json: bool) -> None:
+def _print_up(status: ClusterStatus, took_s: float, as_json: bool, foreground: bool) -> None:
     from taskfan.cluster.cli_output import node_table, status_json
 
     if as_json:
@@ -155,8 +162,13 @@ def _print_up(status: ClusterStatus, took_s: float, as_json: bool) -> None:
         return
     count = len(status.nodes)
     click.echo(f"Cluster [{status.name}] is ready: {count} node{'s' * (count > 1)} in {took_s:.2f} s.\n")
-    click.echo(node_table(status))
-    click.echo(f"\nexport OPENSEARCH_URL={status.nodes[0].url}")
+    click.echo(f"{node_table(status)}\n")
+    needed = named(status.name)
+    if not foreground:
+        click.echo(f"Stop it with: {program()} down{needed}")
+    if needed:
+        click.echo(f"Other commands need{needed} too, or first: export {NAME_VARIABLE}={shlex.quote(status.name)}")
+    click.echo(f"export OPENSEARCH_URL={status.nodes[0].url}")
 
 
 @cli.command()
@@ -170,12 +182,12 @@ def down(name: str, forget: bool) -> None:
       taskfan down
       taskfan down --name second --forget
     """
-    from taskfan.cluster.launch import Control
+    from taskfan.cluster.launch import Control, does_not_run
     from taskfan.cluster.state_directory import StateDirectory
 
     control = Control.find(name)
     if control is None:
-        click.echo(f"Cluster [{name}] does not run.")
+        click.echo(does_not_run(name))
     else:
         control.down()
         click.echo(f"Cluster [{name}] is stopped.")
@@ -186,29 +198,6 @@ def down(name: str, forget: bool) -> None:
         directory.forget()
         directory.unlock()
         click.echo(f"{directory.path} is removed.")
-
-
-@cli.command()
-@NAME
-@JSON
-def status(name: str, as_json: bool) -> None:
-    """Show the nodes of a cluster and what they do.
-
-    \b
-    Example:
-      taskfan status
-      taskfan status --json | jq -r '.nodes[].url'
-    """
-    from taskfan.cluster.cli_output import node_table, status_json
-    from taskfan.cluster.launch import Control
-
-    now = Control.connect(name).ask("status")
-    if as_json:
-        click.echo(status_json(now))
-        return
-    running = sum(node.state == "running" for node in now.nodes)
-    click.echo(f"Cluster [{now.name}]: {running} of {len(now.nodes)} nodes run; * is the cluster manager.\n")
-    click.echo(node_table(now))
 
 
 @cli.command()
@@ -239,69 +228,6 @@ def logs(node: str | None, follow: bool, lines: int, name: str) -> None:
         click.echo(line)
     if follow:
         follow_logs(ends, click.echo)
-
-
-@cli.command()
-@click.argument("nodes", metavar="[NODE…]", nargs=-1)
-@click.option("--roles", help="Roles, such as 'data,ingest'; '' only coordinates.")
-@click.option("--setting", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of its own. Repeatable.")
-@NAME
-@JSON
-def add(nodes: tuple[str, ...], roles: str | None, settings: tuple[str, ...], name: str, as_json: bool) -> None:
-    """Add nodes to a cluster that runs: one with the next free name, or one for each NODE.
-
-    \b
-    Example:
-      taskfan add
-      taskfan add data-1 data-2 --roles data --setting node.attr.zone=b
-    """
-    from taskfan.cluster.cli_output import node_table, status_json
-    from taskfan.cluster.errors import ConfigError
-    from taskfan.cluster.launch import Control
-
-    given: dict[str, object] = {} if roles is None else {"node.roles": roles}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals:
-            raise ConfigError(f"--setting is NAME=VALUE, such as node.attr.zone=b; not [{setting}].")
-        given[key] = value
-    control = Control.connect(name)
-    for node in nodes or ("",):
-        now = control.ask("add", node, given)
-        if not as_json:
-            click.echo(f"Node [{now.nodes[-1].name}] is running.")
-    click.echo(status_json(now) if as_json else f"\n{node_table(now)}")
-
-
-def _add_verb(verb: Verb, done: str, what: str) -> None:
-    help_text = f"{what}\n\n\b\nExample:\n  taskfan {verb} opensearch-node2"
-
-    @cli.command(name=verb, help=help_text)
-    @click.argument("nodes", metavar="NODE…", nargs=-1, required=True)
-    @NAME
-    @JSON
-    def command(nodes: tuple[str, ...], name: str, as_json: bool) -> None:
-        from taskfan.cluster.cli_output import status_json
-        from taskfan.cluster.launch import Control
-
-        control = Control.connect(name)
-        for node in nodes:
-            known = {name: now.pid for now in control.ask("status").nodes for name in (now.name, now.id)}
-            now = control.ask(verb, node)
-            if not as_json:
-                did_not_run = verb in ("kill", "stop") and known.get(node) == 0
-                click.echo(f"Node [{node}] {'did not run' if did_not_run else f'is {done}'}.")
-        if as_json:
-            click.echo(status_json(now))
-
-
-_add_verb("remove", "removed", "Stop nodes and forget them; others take their part.")
-_add_verb("stop", "stopped", "Let nodes end by themselves. One that does not run is no error.")
-_add_verb("start", "running", "Start stopped nodes again, with their old ids and ports.")
-_add_verb("restart", "running", "Stop and start nodes; they keep their ids and ports.")
-_add_verb("kill", "killed", "End nodes as a crash would (SIGKILL).")
-_add_verb("pause", "paused", "Make nodes stand still (SIGSTOP): ports stay open, nothing answers.")
-_add_verb("resume", "running", "Let paused nodes go on.")
 
 
 def main() -> None:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from taskfan.cluster.cli_options import JSON, NAME
+
 if TYPE_CHECKING:
     from taskfan.cluster.messages import FaultCommand, FaultReport
 
-NAME = click.option("--name", default="taskfan", show_default=True, help="Name of the cluster.")
-JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 KINDS = ("drop", "fail", "delay", "refuse", "disconnect", "duplicate", "reorder", "cut", "blackhole", "slow")
 SHAPES = ("isolate", "halves", "bridge", "ring", "one_way", "by_attribute")
 LINK_KINDS = ("cut", "blackhole", "slow")

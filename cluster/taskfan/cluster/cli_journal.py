@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from taskfan.cluster.cli_options import NAME
+
 if TYPE_CHECKING:
     from taskfan.cluster.journal_view import Filter
     from taskfan.cluster.messages import Verb
@@ -17,7 +19,7 @@ FOLLOW_INTERVAL_S = 0.2
 
 
 @click.command()
-@click.option("--name", default="taskfan", show_default=True, help="Name of the cluster.")
+@NAME
 @click.option("--task", default="", help="This task, what descends from it, their messages and bans.")
 @click.option("--action", default="", help="Actions, such as '*search*,*tasks/ban'.")
 @click.option("--node", default="", help="Only what these nodes noted, such as 'opensearch-node1'.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from taskfan.cluster.cli_options import usual_name
 from taskfan.cluster.cli_tasks import NAME, URL
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def _urls(name: str | None, url: str | None) -> list[str]:
     from taskfan.cluster.errors import ClusterError
     from taskfan.cluster.launch import Control
 
-    status = Control.connect(name or "taskfan").ask("status")
+    status = Control.connect(name or usual_name()).ask("status")
     urls = [node.url for node in status.nodes if node.state == "running"]
     if not urls:
         raise ClusterError(f"No node of cluster [{status.name}] runs: see `taskfan status`.")

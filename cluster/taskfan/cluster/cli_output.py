@@ -31,6 +31,7 @@ def node_table(status: ClusterStatus) -> str:
         (
             f"{'*' if node.is_manager else ' '} {node.name}",
             node.state,
+            "yes" if node.in_cluster else "no",
             str(node.pid or "-"),
             node.url,
             node.transport_address,
@@ -39,7 +40,7 @@ def node_table(status: ClusterStatus) -> str:
         )
         for node in status.nodes
     ]
-    return table(("  NODE", "STATE", "PID", "URL", "TRANSPORT", "ROLES", ""), rows)
+    return table(("  NODE", "STATE", "IN CLUSTER", "PID", "URL", "TRANSPORT", "ROLES", ""), rows)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -9,7 +9,10 @@ from typing import Any
 
 import click
 
-NAME = click.option("--name", help="Name of the cluster.  [default: taskfan]")
+from taskfan.cluster.cli_options import NAME_VARIABLE, usual_name
+
+# Not from the environment: an address that is said counts more than what is set there.
+NAME = click.option("--name", help=f"Name of the cluster.  [env: {NAME_VARIABLE}; default: taskfan]")
 URL = click.option("--url", envvar="OPENSEARCH_URL", help="A node to ask, instead of --name. [env: OPENSEARCH_URL]")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the answer itself.")
 ACTIONS = click.option("--actions", help="Action filter, such as '*search*'.")
@@ -25,7 +28,7 @@ def _url(name: str | None, url: str | None) -> str:
         return url.rstrip("/")
     from taskfan.cluster.cluster import Cluster
 
-    with Cluster.attach(name or "taskfan") as cluster:
+    with Cluster.attach(name or usual_name()) as cluster:
         states = {node.state for node in cluster.status().nodes}
         if states.isdisjoint({"running", "starting"}):
             raise click.ClickException(

@@ -51,6 +51,11 @@ class FaultControl:
 
     # ------------------------------------------------------------------ what is set
 
+    @property
+    def ids(self) -> list[str]:
+        """Of all faults that are set."""
+        return list(self._faults)
+
     def find(self, fault_id: str) -> Fault:
         """The fault of that id. Raises UnknownFault."""
         fault = self._faults.get(fault_id)

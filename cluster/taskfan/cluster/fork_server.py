@@ -25,6 +25,7 @@ from taskfan.cluster.channel import ChannelClosed, decode, encode
 from taskfan.cluster.errors import ClusterError
 from taskfan.cluster.messages import Ended, Fork, Forked, Paused, Report, Resumed, Serve, Signal
 from taskfan.cluster.state_directory import StateDirectory
+from taskfan.cluster.supervisor_log import note
 
 # macOS does not promise that a process lives on after a fork; TASKFAN_FORK=0 does without elsewhere too.
 CAN_FORK = sys.platform == "linux" and os.environ.get("TASKFAN_FORK") != "0"
@@ -214,6 +215,8 @@ class _ForkServer:
 
     def _kill_all(self) -> None:
         signal.set_wakeup_fd(-1)
+        if self._numbers and self._directory is not None:
+            note(f"ended: the supervisor is gone, and with it {len(self._numbers)} nodes", is_error=True)
         for pid in list(self._numbers):
             os.kill(pid, signal.SIGKILL)
         for pid in list(self._numbers):

@@ -92,6 +92,10 @@ class MemberProcess:
         return self._phase == "running" and not self.is_paused
 
     @property
+    def is_cluster_manager_eligible(self) -> bool:
+        return self.config.is_cluster_manager_eligible
+
+    @property
     def name(self) -> str:
         return self.config.name
 
@@ -109,9 +113,10 @@ class MemberProcess:
         record = self.record
         return self.config.discovery_node(record.id, self.ephemeral_id, record.http_port, record.transport_port)
 
-    def status(self, manager_id: str) -> NodeStatus:
-        """For whoever asks."""
+    def status(self, known: Holds | None) -> NodeStatus:
+        """For whoever asks. `known` is the newest that members have told of the cluster."""
         node = self.discovery_node()
+        manager_id = "" if known is None else known.manager_id
         return NodeStatus(
             name=node.name,
             id=node.id,
@@ -123,6 +128,7 @@ class MemberProcess:
             is_manager=node.id == manager_id,
             log=self.log,
             reason=self.reason,
+            in_cluster=known is not None and bool(manager_id) and self.ephemeral_id in known.processes,
         )
 
     # ------------------------------------------------------------------ starting

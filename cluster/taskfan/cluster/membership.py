@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from taskfan.cluster.messages import Holds
+from taskfan.node.coordination.settings import CoordinationSettings
+from taskfan.node.coordination.voting import VotingConfiguration, reconfigured
 
 
 class Seen(Protocol):
@@ -30,6 +32,9 @@ class Seen(Protocol):
     def is_paused(self) -> bool: ...
 
     @property
+    def is_cluster_manager_eligible(self) -> bool: ...
+
+    @property
     def holds(self) -> Holds | None:
         """What it said last of the cluster."""
 
@@ -41,11 +46,26 @@ def has_manager_to_be(members: Sequence[Seen]) -> bool:
     return any(holds.manager_id for holds in told) or any(_can_elect(holds, running) for holds in told)
 
 
-def can_do_without(leaving: Seen, members: Sequence[Seen]) -> bool:
-    """Whether the others can still elect a manager once this one has left for good, or could not as it is."""
+def one_that_must_stay(leaving: Sequence[Seen], members: Sequence[Seen]) -> Seen | None:
+    """The first of these, which leave one after the other for good, without which the others could elect nobody.
+
+    None when all may leave, or nobody can be elected as it is. Who votes follows those who are left, as the manager
+    will have it; where that depends on who the next manager is, the first of those that vote is taken for it.
+    """
     known = newest(members)
-    running = frozenset(member.id for member in members if member.is_running)
-    return known is None or not _can_elect(known, running) or _can_elect(known, running - {leaving.id})
+    running = [member for member in members if member.is_running]
+    if known is None:
+        return None
+    voters = VotingConfiguration(known.voters)
+    for member in leaving:
+        left = [other for other in running if other.id != member.id]
+        if voters.has_quorum([other.id for other in running]) and not voters.has_quorum([other.id for other in left]):
+            return member
+        running, eligible = left, [other.id for other in left if other.is_cluster_manager_eligible]
+        manager = known.manager_id if known.manager_id in eligible else next(filter(voters.__contains__, eligible), "")
+        size = CoordinationSettings().max_voting_nodes
+        voters = reconfigured(voters, eligible, manager, auto_shrink=True, max_size=size)
+    return None
 
 
 def what_is_missing(members: Sequence[Seen]) -> str:

@@ -80,7 +80,8 @@ class Command(msgspec.Struct, tag="command"):
     """
 
     verb: Verb
-    # Name or id of a node, for the verbs that mean one. A node that is added may have none: it gets the next one.
+    # Name or id of a node, for the verbs that mean one; of several that are removed, with commas. A node that is added
+    # may have none: it gets the next one.
     node: str = ""
     # Its own settings: add.
     settings: dict[str, Any] = {}
@@ -101,6 +102,8 @@ class NodeStatus(msgspec.Struct):
     log: str
     # Why there is no process, when that was not asked for.
     reason: str = ""
+    # Whether the cluster manager has this process in its cluster state; of a cluster without one nobody is.
+    in_cluster: bool = False
 
 
 class ClusterStatus(msgspec.Struct, tag="status"):
@@ -120,6 +123,10 @@ class ClusterStatus(msgspec.Struct, tag="status"):
     # The control API over HTTP, and the file with its token.
     control_url: str = ""
     control_token_file: str = ""
+    # Names of the nodes whose votes elect a manager; the id of one that was removed.
+    voters: list[str] = []
+    # Ids of the faults that are set.
+    faults: list[str] = []
 
 
 FaultVerb = Literal["add", "shape", "change", "remove", "reset", "heal", "list", "hits"]

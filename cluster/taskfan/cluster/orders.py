@@ -44,9 +44,14 @@ class Orders:
                 await self.journals.tell(command.node)
             case "add":
                 await cluster.add_node(command.node, command.settings)
+            case "remove":
+                members = [cluster.find(name) for name in command.node.split(",")]
+                for member in members:
+                    await self.faults.collect(member)
+                await cluster.remove_nodes(members)
             case verb:
                 member = cluster.find(command.node)
-                if verb in ("stop", "restart", "kill", "remove"):
+                if verb in ("stop", "restart", "kill"):
                     # What faults did there would be forgotten with the process.
                     await self.faults.collect(member)
                 verbs = {
@@ -56,10 +61,11 @@ class Orders:
                     "kill": cluster.kill_node,
                     "pause": cluster.pause_node,
                     "resume": cluster.resume_node,
-                    "remove": cluster.remove_node,
                 }
                 await verbs[verb](member)
-        return cluster.status()
+        status = cluster.status()
+        status.faults = self.faults.ids
+        return status
 
     async def carry_out_fault(self, command: FaultCommand) -> FaultReports:
         """Do it, and tell of the faults it was about. Raises ClusterError."""

@@ -6,12 +6,14 @@ import contextlib
 import errno
 import glob
 import os
+import shlex
 import socket
 import subprocess
 
 from taskfan.cluster.errors import ClusterError
 
 _LISTENING = "0A"
+_SUPERVISOR = "taskfan.cluster.supervisor"
 # By itself a cluster takes ports from the first on, of up to a hundred nodes none beyond the last.
 FIRST_PORT, LAST_PORT = 9199, 9399
 # Two clusters whose offsets differ by this do not meet, unless one has more than a hundred nodes.
@@ -48,9 +50,9 @@ def cannot_bind(host: str, port: int, error: OSError) -> ClusterError:
         return ClusterError(f"Port {port} is for the administrator only: choose one from 1024 on.")
     if error.errno != errno.EADDRINUSE:
         return ClusterError(f"Cannot listen on {host}:{port}: {error.strerror}.")
-    offset = free_offset(host)
+    offset, holder = free_offset(host), holder_of(port)
     remedy = "--any-port" if offset is None else f"--port-offset {offset} or --any-port"
-    return ClusterError(f"Port {port} is taken{_by(holder_of(port))}: stop that, or choose other ports with {remedy}.")
+    return ClusterError(f"Port {port} is taken{_by(holder)}, or choose other ports with {remedy}.")
 
 
 def free_offset(host: str) -> int | None:
@@ -72,7 +74,21 @@ def _is_free(host: str, port: int) -> bool:
 
 
 def _by(holder: tuple[int, str] | None) -> str:
-    return "" if holder is None else f" by process {holder[0]} ({holder[1]})"
+    """Who has it, and how that is ended."""
+    if holder is None:
+        return ": end what has it"
+    pid, command = holder
+    if cluster := _cluster_of(pid):
+        return f" by cluster [{cluster}] (process {pid}): stop it with `taskfan down --name {shlex.quote(cluster)}`"
+    return f" by process {pid} ({command}): stop that"
+
+
+def _cluster_of(pid: int) -> str:
+    """The cluster to which a process belongs, by the command of its supervisor; empty when it belongs to none."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        words = _words(pid)
+        return words[words.index(_SUPERVISOR) + 1]
+    return ""
 
 
 def holder_of(port: int) -> tuple[int, str] | None:
@@ -100,10 +116,13 @@ def _inodes(table: str, port: int) -> list[str]:
     return []
 
 
-def _command(pid: int) -> str:
+def _words(pid: int) -> list[str]:
     with open(f"/proc/{pid}/cmdline", "rb") as file:
-        words = file.read().split(b"\0")
-    command = " ".join(word.decode(errors="replace") for word in words if word)
+        return [word.decode(errors="replace") for word in file.read().split(b"\0") if word]
+
+
+def _command(pid: int) -> str:
+    command = " ".join(_words(pid))
     return command if len(command) <= 100 else f"{command[:97]}…"
 
 

@@ -16,7 +16,7 @@ from taskfan.cluster.config import ClusterConfig, NodeConfig, added_node
 from taskfan.cluster.errors import ClusterError
 from taskfan.cluster.fork_server import ForkServer
 from taskfan.cluster.member_process import MemberProcess
-from taskfan.cluster.membership import can_do_without, has_manager_to_be, newest, what_is_missing
+from taskfan.cluster.membership import has_manager_to_be, newest, one_that_must_stay, what_is_missing
 from taskfan.cluster.messages import ClusterStatus, Ended, Join, Progress, Report
 from taskfan.cluster.readiness import NotReady, check_list, check_roots
 from taskfan.cluster.state_directory import ClusterRecord, NodeRecord, StateDirectory
@@ -139,7 +139,7 @@ class RunningCluster:
     def status(self) -> ClusterStatus:
         """What is known now, without asking anybody."""
         known = newest(self.members)
-        manager_id = known.manager_id if known is not None else ""
+        names = {member.id: member.name for member in self.members}
         return ClusterStatus(
             name=self.config.name,
             cluster_uuid=self._record.cluster_uuid,
@@ -150,7 +150,8 @@ class RunningCluster:
             started_in_s=self.started_in_s,
             control_url=f"http://127.0.0.1:{self.control_port}",
             control_token_file=str(self.directory.token_path),
-            nodes=[member.status(manager_id) for member in self.members],
+            nodes=[member.status(known) for member in self.members],
+            voters=[names.get(voter, voter) for voter in known.voters] if known is not None else [],
         )
 
     # ------------------------------------------------------------------ one node
@@ -182,17 +183,24 @@ class RunningCluster:
                 self._forget(member)
                 raise
 
-    async def remove_node(self, member: MemberProcess) -> None:
-        """Stop a node and forget it, its id too. Raises ClusterError when the others could not do without it."""
+    async def remove_nodes(self, members: Sequence[MemberProcess]) -> None:
+        """Stop nodes and forget them, their ids too, one after the other.
+
+        Raises:
+            ClusterError: the others could not do without one of them; then all stay.
+        """
         async with self._changes:
-            if member not in self.members:
-                return
-            if not can_do_without(member, self.members):
+            leaving = [member for member in members if member in self.members]
+            if (needed := one_that_must_stay(leaving, self.members)) is not None:
+                also = "" if len(leaving) == 1 else ", so all of them do"
                 raise ClusterError(
-                    f"Node [{member.name}] has to stay: the nodes that run without it are too few to elect a manager."
+                    f"Node [{needed.name}] has to stay{also}: the nodes that run without it are too few to elect a "
+                    "manager. Start one that is stopped, or `taskfan add` one that can be manager, and try again; "
+                    "`taskfan stop` stops a node without a question."
                 )
-            await self._stop_node(member)
-            self._forget(member)
+            for member in leaving:
+                await self._stop_node(member)
+                self._forget(member)
 
     def _forget(self, member: MemberProcess) -> None:
         self.members.remove(member)

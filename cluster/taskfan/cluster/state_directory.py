@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import stat
@@ -49,9 +50,18 @@ class RunRecord(msgspec.Struct):
 
 def state_root() -> Path:
     """Where named clusters live. XDG_STATE_HOME decides, then ~/.local/state."""
-    home = os.environ.get("XDG_STATE_HOME", "")
+    given = os.environ.get("XDG_STATE_HOME", "")
     # A relative path there is invalid by its specification, and to be ignored.
-    return (Path(home) if os.path.isabs(home) else Path.home() / ".local" / "state") / "taskfan"
+    return (Path(given) if os.path.isabs(given) else _home() / ".local" / "state") / "taskfan"
+
+
+def _home() -> Path:
+    """The home of this user; an empty HOME is none, as to the shell."""
+    if os.environ.get("HOME"):
+        return Path.home()
+    import pwd
+
+    return Path(pwd.getpwuid(os.getuid()).pw_dir)
 
 
 class StateDirectory:
@@ -311,11 +321,15 @@ class StateDirectory:
                 path.replace(path.with_suffix(".log.1"))
 
 
+def known_clusters() -> list[str]:
+    """Names of the clusters that have a directory, sorted."""
+    root = state_root()
+    return sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+
+
 def running_clusters() -> list[str]:
     """Names of the clusters whose supervisor lives."""
-    root = state_root()
-    names = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
-    records = [(name, StateDirectory(root / name).running()) for name in names]
+    records = [(name, StateDirectory(state_root() / name).running()) for name in known_clusters()]
     return [name for name, record in records if record is not None and _is_alive(record.pid)]
 
 
@@ -349,10 +363,9 @@ def _is_alive(pid: int) -> bool:
 
 
 def _cannot_write(path: Path, error: OSError, variable: str) -> ClusterError:
-    return ClusterError(
-        f"Cannot write to the state directory {path}: {error.strerror}. Make room there, or set {variable} to a "
-        "directory that can be written."
-    )
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    remedy = f"{'Make room there, or set' if full else 'Set'} {variable} to a directory that can be written"
+    return ClusterError(f"Cannot write to the state directory {path}: {error.strerror}. {remedy}.")
 
 
 def _short_directory() -> Path:

@@ -12,6 +12,7 @@ import signal
 import socket
 import traceback
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from taskfan.cluster.async_channel import Channel
@@ -35,6 +36,7 @@ from taskfan.cluster.orders import Orders
 from taskfan.cluster.ports import bind
 from taskfan.cluster.running_cluster import RunningCluster
 from taskfan.cluster.state_directory import RunRecord, StateDirectory
+from taskfan.cluster.supervisor_log import note
 
 STOP_LIMIT_S = 12.0
 DIRECTORY_INTERVAL_S = 2.0
@@ -91,7 +93,8 @@ class _Supervisor:
         """From the first member to the last. Returns the exit status."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.add_signal_handler(number, self._stopping.set)
+            loop.add_signal_handler(number, self._stop, f"{number.name} came")
+        note(f"started: cluster [{self._launch.config.name}], process {os.getpid()}")
         self._cluster = RunningCluster(self._launch.config, self._directory, fork_server)
         self._orders = Orders(self._cluster)
         self._control = ControlServer(self._orders, self._directory)
@@ -124,6 +127,7 @@ class _Supervisor:
             self._server = await asyncio.start_unix_server(self._serve, path, limit=MAX_LINE_BYTES)
             self._directory.write_running(RunRecord(os.getpid(), path))
             self._is_ready = True
+            note(f"ready after {self._cluster.started_in_s:.2f} s, nodes: {len(self._cluster.members)}")
             self._owner.send(self._cluster.status())
         except ClusterError as error:
             self._end_with(error)
@@ -132,7 +136,16 @@ class _Supervisor:
             log = str(self._directory.supervisor_log)
             self._end_with(ClusterError(f"A bug in the supervisor: {type(error).__name__}: {error}.", log=log))
 
+    def _stop(self, why: str) -> None:
+        """End it, as somebody wants."""
+        if not self._stopping.is_set():
+            note(f"stopping: {why}")
+        self._stopping.set()
+
     def _end_with(self, problem: ClusterError) -> None:
+        """End it, as nobody wanted."""
+        if not self._stopping.is_set():
+            note(f"{'ended' if self._is_ready else 'failed to start'}: {problem.message}", is_error=True)
         self._problem = problem
         self._stopping.set()
 
@@ -154,12 +167,12 @@ class _Supervisor:
         """End the cluster with whoever started it, unless that says that it is to stay."""
         ends_with = 0
         try:
-            with _end_of_process(self._launch.owner_pid, self._stopping.set):
+            with _end_of_process(self._launch.owner_pid, partial(self._stop, "the process that started it has ended")):
                 ends_with = (await self._owner.receive(Release)).ends_with
         except ChannelClosed:
-            self._stopping.set()
+            self._stop("whoever started it has let go")
         if ends_with:
-            with _end_of_process(ends_with, self._stopping.set):
+            with _end_of_process(ends_with, partial(self._stop, f"process {ends_with}, with which it ends, has ended")):
                 await self._stopping.wait()
 
     # ------------------------------------------------------------------ commands
@@ -174,7 +187,7 @@ class _Supervisor:
                 if command.verb == "down":
                     # Answered by the end of the connection, when all is gone.
                     self._waiting_for_end.append(channel)
-                    self._stopping.set()
+                    self._stop("as it was told")
                     return
                 channel.send(await self._answer(command))
         await channel.close()
