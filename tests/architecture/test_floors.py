@@ -32,7 +32,7 @@ PURE = sorted(
 # What a pure file may not even import: I/O, clocks, chance, threads, the environment.
 IMPURE_MODULES = [
     *("asyncio", "concurrent", "contextvars", "multiprocessing", "queue", "select", "selectors", "signal", "threading"),
-    *("grpc", "http.client", "http.server", "httpx", "socket", "ssl", "urllib.request", "uvicorn", "uvloop"),
+    *("grpc", "http.client", "http.server", "httpx", "socket", "ssl", "urllib.request", "uvloop"),
     *("io", "logging", "os", "pathlib", "shutil", "subprocess", "tempfile"),
     *("random", "secrets", "time", "uuid"),
 ]

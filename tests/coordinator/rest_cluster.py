@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from taskfan.coordinator.http.messages import HttpRequest
 from taskfan.coordinator.rest.client import Client
 from taskfan.coordinator.rest.dispatcher import Dispatcher
 from taskfan.node.task import Task
@@ -37,11 +38,12 @@ async def ask(
     """One request; a body that is bytes goes out as lines of JSON, any other as JSON."""
     raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
     kind = b"application/x-ndjson" if isinstance(body, bytes) else b"application/json"
-    fields = [(b"content-type", kind)] if raw else []
+    fields = {b"content-type": [kind]} if raw else {}
     if opaque_id is not None:
-        fields.append((b"x-opaque-id", opaque_id.encode()))
+        fields[b"x-opaque-id"] = [opaque_id.encode()]
     dispatcher = Dispatcher(cluster.nodes[on], 1 << 27)
-    response = await dispatcher.dispatch(method, target.encode(), fields, raw, client or Client())
+    request = HttpRequest(method, target.encode(), fields, raw, keep_alive=True)
+    response = await dispatcher.dispatch(request, client or Client())
     return Reply(response.status, b"".join(response.parts))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from taskfan.coordinator import ACTIONS as COORDINATING_ACTIONS
+from taskfan.coordinator.http.messages import HttpRequest
 from taskfan.coordinator.rest.client import Client
 from taskfan.coordinator.rest.dispatcher import Dispatcher
 from taskfan.node.actions import ACTIONS as NODE_ACTIONS
@@ -71,9 +72,10 @@ class MemoryStory:
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Awaitable[dict[str, Any]]:
         async def send() -> dict[str, Any]:
-            fields = [(b"content-type", b"application/json")] if body is not None else []
+            fields = {b"content-type": [b"application/json"]} if body is not None else {}
             content = b"" if body is None else json.dumps(body).encode()
-            response = await self._dispatcher.dispatch(method, path.encode(), fields, content, Client())
+            request = HttpRequest(method, path.encode(), fields, content, keep_alive=True)
+            response = await self._dispatcher.dispatch(request, Client())
             answer: dict[str, Any] = json.loads(b"".join(response.parts))
             return answer
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from taskfan.cluster.fault_control import UnknownFault
 from taskfan.cluster.messages import ClusterStatus, Command, FaultCommand, FaultReport, Verb
 from taskfan.cluster.orders import FaultRefused, Orders
 from taskfan.cluster.running_cluster import UnknownNode
+from taskfan.coordinator.http.messages import Fields as HttpFields
 from taskfan.node.faults.rule import FIELDS, FaultRule
 
 MAX_BODY_BYTES = 1 << 20
@@ -104,7 +105,7 @@ def _quoted(problem: str) -> str | None:
     return found[1] if found else None
 
 
-_COUNTED = (b"host", b"origin", b"authorization", b"content-type")
+READ_FIELDS = frozenset([b"host", b"origin", b"authorization", b"content-type"])
 Handler = Callable[[Request], Awaitable[tuple[int, Any]]]
 NODE_VERBS: tuple[Verb, ...] = ("start", "stop", "restart", "kill", "pause", "resume")
 NODE_FAULTS = ("disconnect", "blackhole", "slow", "full")
@@ -293,14 +294,12 @@ def find_route(method: str, path: str) -> tuple[Handler, str]:
 # ---------------------------------------------------------------------- who may ask
 
 
-def read_fields(headers: Iterable[tuple[bytes, bytes]]) -> Fields:
+def read_fields(given: HttpFields) -> Fields:
     """The header fields that count. Raises Refused for one that comes twice: who reads which is anybody's guess."""
-    fields: dict[bytes, bytes] = {}
-    for name, value in headers:
-        if name in fields and name in _COUNTED:
+    for name, values in given.items():
+        if len(values) > 1:
             raise Refused(400, "illegal_argument_exception", f"the header field [{name.decode('latin-1')}] comes twice")
-        fields[name] = value
-    return fields
+    return {name: values[0] for name, values in given.items()}
 
 
 class Guard:

@@ -8,24 +8,25 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 
-from uvicorn import Config
-from uvicorn.server import ServerState
-
-from taskfan.cluster.control_api import MAX_BODY_BYTES, Guard, Refused, answer, check_content, read_fields
+from taskfan.cluster.control_api import MAX_BODY_BYTES, READ_FIELDS, Guard, Refused, answer, check_content, read_fields
 from taskfan.cluster.orders import Orders
 from taskfan.cluster.state_directory import StateDirectory
-from taskfan.coordinator.rest.protocol import HttpProtocol, HttpSettings
+from taskfan.coordinator.http.messages import Field, HttpRequest, HttpResponse, HttpSettings
+from taskfan.coordinator.http.server import HttpServer
 from taskfan.node.clock import SystemClock
+from taskfan.node.errors import TaskfanError
 
 log = logging.getLogger("taskfan.control")
 
-Message = MutableMapping[str, Any]
 LOOPBACK = "127.0.0.1"
-# Whoever holds a token is of this user; but no number of clients is to be without a bound.
-MOST_CONNECTIONS = 128
+_JSON = "application/json"
+_FIELDS: tuple[Field, ...] = ((b"cache-control", b"no-store"),)
+# What a body is refused for is told by the API itself; and whoever holds a token is of this user, but no number of
+# clients is to be without a bound.
+_SETTINGS = HttpSettings(
+    max_content_bytes=2 * MAX_BODY_BYTES, body_timeout_s=30.0, keep_alive_s=60.0, max_connections=128
+)
 
 
 class ControlServer:
@@ -33,45 +34,23 @@ class ControlServer:
 
     def __init__(self, orders: Orders, directory: StateDirectory) -> None:
         self._orders, self._directory = orders, directory
-        self._server: asyncio.Server | None = None
-        self._guard: Guard | None = None
+        self._server: HttpServer | None = None
 
     async def start(self, sock: socket.socket) -> None:
         """Write the token, and listen on a socket that is bound to loopback."""
         port = sock.getsockname()[1]
         token = secrets.token_urlsafe(32)
         self._write_token(token)
-        self._guard = Guard(port, token, str(self._directory.token_path))
-        # Nothing of uvicorn's server itself: it would take the signals, and wake up ten times a second.
-        config = Config(
-            self._application,
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            http="httptools",
-            ws="none",
-            interface="asgi3",
-            proxy_headers=False,
-            server_header=False,
-            date_header=False,
-            limit_concurrency=MOST_CONNECTIONS,
+        session = _ControlSession(self._orders, Guard(port, token, str(self._directory.token_path)))
+        self._server = HttpServer(
+            lambda: session, _refused, SystemClock(), _SETTINGS, kept_fields=READ_FIELDS, fields=_FIELDS
         )
-        config.load()
-        state = ServerState()
-        loop = asyncio.get_running_loop()
-        # The protocol of the REST front, for its limits on what a client may send, and for how long.
-        settings = HttpSettings(max_content_bytes=2 * MAX_BODY_BYTES, body_timeout_s=30.0, keep_alive_s=60.0)
-
-        def connect() -> HttpProtocol:
-            return HttpProtocol(config, state, settings, clock, on_open=_ignore, on_close=_ignore)
-
-        clock = SystemClock()
-        self._server = await loop.create_server(connect, sock=sock)
+        await self._server.start(sock)
 
     def close(self) -> None:
         """Accept no more. What is being answered ends with the process."""
         if self._server is not None:
-            self._server.close()
+            self._server.stop_listening()
 
     def _write_token(self, token: str) -> None:
         path = self._directory.token_path
@@ -81,49 +60,44 @@ class ControlServer:
         with os.fdopen(descriptor, "w") as file:
             file.write(token)
 
-    async def _application(
-        self,
-        scope: MutableMapping[str, Any],
-        receive: Callable[[], Awaitable[Message]],
-        send: Callable[[Message], Awaitable[None]],
-    ) -> None:
-        """ASGI, of which only `http` ever comes here."""
-        headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+
+class _ControlSession:
+    """Answers every connection: it keeps nothing of one."""
+
+    def __init__(self, orders: Orders, guard: Guard) -> None:
+        self._orders, self._guard = orders, guard
+
+    async def answer(self, request: HttpRequest) -> HttpResponse:
+        # Orders wait by asyncio's own limits, which need a task; the first step of an answer is taken in none.
+        await asyncio.sleep(0)
         try:
-            status, body = await self._answer(scope, receive)
+            status, body = await self._carried_out(request)
         except Refused as refused:
-            status, body = refused.status, refused.body()
-            headers += [refused.header] if refused.header is not None else []
+            return _told(refused)
         except Exception as error:
-            log.exception("%s %s", scope["method"], scope["path"])
-            bug = Refused(500, "bug", f"A bug in the supervisor: {type(error).__name__}: {error}")
-            status, body = bug.status, bug.body()
-        headers.append((b"content-length", str(len(body)).encode()))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+            path = request.target.decode("latin-1")
+            log.exception("%s %s", request.method, path)
+            return _told(Refused(500, "bug", f"A bug in the supervisor: {type(error).__name__}: {error}"))
+        return HttpResponse(status, _JSON, [body])
 
-    async def _answer(
-        self, scope: MutableMapping[str, Any], receive: Callable[[], Awaitable[Message]]
-    ) -> tuple[int, bytes]:
-        assert self._guard is not None
-        fields = read_fields(scope["headers"])
+    async def _carried_out(self, request: HttpRequest) -> tuple[int, bytes]:
+        fields = read_fields(request.fields)
         self._guard.check(fields)
-        body = await _body(receive)
-        check_content(fields, body)
-        return await answer(self._orders, scope["method"], scope["path"], body)
-
-
-def _ignore(connection: HttpProtocol) -> None:
-    """Nobody follows the connections: they end with the process."""
-
-
-async def _body(receive: Callable[[], Awaitable[Message]]) -> bytes:
-    parts, size = [], 0
-    while True:
-        message = await receive()
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > MAX_BODY_BYTES:
+        if len(request.body) > MAX_BODY_BYTES:
             raise Refused(413, "too_large", f"the body is larger than {MAX_BODY_BYTES} bytes")
-        if not message.get("more_body", False):
-            return b"".join(parts)
+        check_content(fields, request.body)
+        path = request.target.partition(b"?")[0].decode("latin-1")
+        return await answer(self._orders, request.method, path, request.body)
+
+    def gone(self) -> None:
+        """An order that was given is carried out, whether somebody waits or not."""
+
+
+def _refused(error: TaskfanError) -> HttpResponse:
+    """The answer to what is no request."""
+    return _told(Refused(int(error.http_status), error.kind, str(error.reason)))
+
+
+def _told(refused: Refused) -> HttpResponse:
+    own = [] if refused.header is None else [refused.header]
+    return HttpResponse(refused.status, _JSON, [refused.body()], own)

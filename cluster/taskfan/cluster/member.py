@@ -27,7 +27,7 @@ from taskfan.cluster.machine import LocalMachine
 from taskfan.cluster.member_transport import make_transport
 from taskfan.cluster.messages import Bound, CannotStart, Holds, Join, JournalTold, MemberSpec, TellJournal
 from taskfan.coordinator import ACTIONS as COORDINATING_ACTIONS
-from taskfan.coordinator.rest.protocol import HttpSettings
+from taskfan.coordinator.http.messages import HttpSettings
 from taskfan.coordinator.rest.server import RestServer
 from taskfan.node.actions import ACTIONS as NODE_ACTIONS
 from taskfan.node.clock import Clock, SystemClock

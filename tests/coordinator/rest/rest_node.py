@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from google.protobuf.wrappers_pb2 import StringValue
 
 from taskfan.coordinator import ACTIONS as COORDINATING_ACTIONS
-from taskfan.coordinator.rest.protocol import HttpSettings
+from taskfan.coordinator.http.messages import HttpSettings
 from taskfan.coordinator.rest.server import RestServer
 from taskfan.node.action import Action
 from taskfan.node.actions import ACTIONS as NODE_ACTIONS

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from taskfan.coordinator.http.messages import HttpSettings
 from taskfan.coordinator.rest.dispatcher import Dispatcher
 from taskfan.coordinator.rest.messages import Answer, RestRequest
-from taskfan.coordinator.rest.protocol import HttpSettings
 from taskfan.coordinator.rest.routes import Route, route_table
 from taskfan.node.node import Node
 from tests.coordinator.rest.rest_node import Response, RestNode, request, with_node
@@ -215,7 +215,7 @@ def test_a_bug_is_a_500_in_opensearchs_form_and_the_member_lives_on(caplog: pyte
     async def story(rest: RestNode) -> tuple[Response, Response]:
         routes = route_table()
         routes.add("GET", "/_bug", Route("GET", "/_bug", fail))
-        rest.server._dispatcher = Dispatcher(rest.node, 1000, routes)
+        rest.server.dispatcher = Dispatcher(rest.node, 1000, routes)
         return await rest.ask("GET", "/_bug", "X-Opaque-Id: me"), await rest.ask("GET", "/")
 
     broken, next_one = with_node(story)

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
+from taskfan.coordinator.http.errors import TooLarge, UnexpectedMethod
+from taskfan.coordinator.http.messages import Field, Fields, HttpRequest, HttpResponse
 from taskfan.coordinator.rest import formats
 from taskfan.coordinator.rest.client import Client
 from taskfan.coordinator.rest.errors import (
@@ -19,7 +21,6 @@ from taskfan.coordinator.rest.errors import (
     Bug,
     FormatNotServed,
     ParseFailure,
-    TooLarge,
     envelope,
     plain_error,
 )
@@ -34,11 +35,10 @@ from taskfan.node.node import Node
 
 log = logging.getLogger("taskfan.rest")
 
-Field = tuple[bytes, bytes]
 VERSION_FIELD: Field = (b"X-OpenSearch-Version", f"OpenSearch/{OPENSEARCH_VERSION} (opensearch)".encode())
 # Header fields that go into tasks and come back with the answer, by their name in a request. One value each.
 _TASK_HEADERS = {b"x-opaque-id": "X-Opaque-Id", b"x-request-id": "X-Request-Id"}
-_READ = frozenset([*_TASK_HEADERS, b"content-type", b"accept", b"accept-encoding", b"content-encoding"])
+READ_FIELDS = frozenset([*_TASK_HEADERS, b"content-type", b"accept", b"accept-encoding", b"content-encoding"])
 # Source: `SETTING_HTTP_REQUEST_ID_MAX_LENGTH`, its default.
 _MAX_REQUEST_ID_LENGTH = 128
 # Formats of which several values cannot stand one after the other in a body.
@@ -46,16 +46,6 @@ _UNSTREAMED = ("yaml", "cbor")
 _TOKEN = re.compile(r"[a-zA-Z0-9!#$%&'*+\-.^_`|~]+")
 _UNSAFE_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _ENCODINGS = ("gzip", "x-gzip", "deflate", "x-deflate")
-
-Fields = Mapping[bytes, Sequence[bytes]]
-
-
-class Response(msgspec.Struct, frozen=True):
-    """What goes out. The body is in parts; its length is among the fields."""
-
-    status: int
-    fields: list[Field]
-    parts: list[bytes]
 
 
 class Dispatcher:
@@ -66,29 +56,30 @@ class Dispatcher:
         self._max_content_bytes = max_content_bytes
         self._planner = Planner(routes)
 
-    async def dispatch(
-        self, method: str, target: bytes, fields: Iterable[Field], body: bytes, client: Client
-    ) -> Response:
+    async def dispatch(self, request: HttpRequest, client: Client) -> HttpResponse:
         """Answer one request. Never raises: what goes wrong is an answer too."""
-        read: dict[bytes, list[bytes]] = {}
-        for name, value in fields:
-            if name in _READ:
-                read.setdefault(name, []).append(value)
-        plan = self._planner.plan(method, target)
-        answer = await self._answer(plan, method, read, body, client)
+        plan = self._planner.plan(request.method, request.target)
+        answer: Answer | Refusal | TaskfanError
         try:
-            return self._response(plan, method, read, answer)
+            answer = await self._answer(plan, request, client)
+        except TaskfanError as error:
+            answer = error
         except Exception as error:
-            log.exception("a bug while writing the answer to %s %s", method, plan.path)
+            log.exception("a bug while answering %s %s", request.method, plan.path)
+            answer = Bug(error)
+        try:
+            return self._response(plan, request, answer)
+        except Exception as error:
+            log.exception("a bug while writing the answer to %s %s", request.method, plan.path)
             return broken_response(Bug(error))
 
-    async def _answer(
-        self, plan: Plan, method: str, fields: Fields, body: bytes, client: Client
-    ) -> Answer | Refusal | TaskfanError:
-        try:
-            body_type = _body_type(fields.get(b"content-type"))
-        except TaskfanError as error:
-            return error
+    async def _answer(self, plan: Plan, request: HttpRequest, client: Client) -> Answer | Refusal | TaskfanError:
+        """What the handler answers, or why it is not asked. Raises TaskfanError, and bugs.
+
+        What is wrong with a plan is returned: raised again for each request, it would remember each time.
+        """
+        fields, body = request.fields, request.body
+        body_type = _body_type(fields.get(b"content-type"))
         if plan.malformed is not None:
             return plan.malformed
         headers = _task_headers(fields)
@@ -104,40 +95,22 @@ class Dispatcher:
             return Refusal(406, plain_error(told, 406))
         if plan.wrong_parameter is not None:
             return plan.wrong_parameter
-        return await self._run(plan, method, fields, body, body_type, headers, client)
-
-    async def _run(
-        self,
-        plan: Plan,
-        method: str,
-        fields: Fields,
-        body: bytes,
-        body_type: str | None,
-        headers: Mapping[str, str],
-        client: Client,
-    ) -> Answer | TaskfanError:
         assert plan.route is not None
         assert plan.handler is not None
-        try:
-            request = RestRequest(
-                method=method,
-                path=plan.path,
-                parameters=plan.parameters,
-                headers=headers,
-                client=client,
-                body=self._decoded(body, body_type, fields) if plan.route.reads_body else None,
-                raw=self._text(body, body_type, fields) if plan.route.reads_text else b"",
-                unrecognized=plan.unrecognized,
-                accept=_first(fields, b"accept"),
-                format=plan.options.format,
-                human=plan.options.human,
-            )
-            return await plan.handler(self._node, request)
-        except TaskfanError as error:
-            return error
-        except Exception as error:
-            log.exception("a bug while answering %s %s", method, plan.path)
-            return Bug(error)
+        asked = RestRequest(
+            request.method,
+            plan.path,
+            plan.parameters,
+            headers,
+            client,
+            self._decoded(body, body_type, fields) if plan.route.reads_body else None,
+            self._text(body, body_type, fields) if plan.route.reads_text else b"",
+            plan.unrecognized,
+            _first(fields, b"accept"),
+            plan.options.format,
+            plan.options.human,
+        )
+        return await plan.handler(self._node, asked)
 
     def _decoded(self, body: bytes, body_type: str | None, fields: Fields) -> Any:
         """The value of a body, None when there is none.
@@ -174,9 +147,10 @@ class Dispatcher:
 
     # ------------------------------------------------------------------ writing
 
-    def _response(self, plan: Plan, method: str, fields: Fields, answer: Answer | Refusal | TaskfanError) -> Response:
+    def _response(self, plan: Plan, request: HttpRequest, answer: Answer | Refusal | TaskfanError) -> HttpResponse:
         # A request that was malformed gets an answer without any of its options, for those may be what is wrong.
         options = PLAIN if plan.malformed is not None else plan.options
+        fields = request.fields
         format = formats.choose(options, _first(fields, b"accept"), _first(fields, b"content-type"))
         try:
             status, content_type, parts = _written(answer, options, format)
@@ -184,18 +158,16 @@ class Dispatcher:
             status, content_type, parts = _written(error, options, "json")
         except TaskfanError as error:
             status, content_type, parts = _written(error, options, format)
-        own = [VERSION_FIELD, *_echoed(fields)]
+        own = _echoed(fields) if fields else []
         if isinstance(answer, Refusal) and answer.allow:
             own.append((b"Allow", answer.allow.encode()))
-        elif isinstance(answer, Answer):
+        elif isinstance(answer, Answer) and answer.headers:
             own += [(name.encode(), value.encode()) for name, value in answer.headers.items()]
         encoding = formats.accepted_encoding(_first(fields, b"accept-encoding"))
-        if encoding is not None and parts and method != "HEAD":
+        if encoding is not None and parts and request.method != "HEAD":
             parts = formats.compress(parts, encoding)
             own.append((b"content-encoding", encoding.encode()))
-        own.append((b"content-type", content_type.encode()))
-        own.append((b"content-length", b"%d" % sum(map(len, parts))))
-        return Response(status, own, parts)
+        return HttpResponse(status, content_type, parts, own)
 
 
 def _written(answer: Answer | Refusal | TaskfanError, options: Options, format: str) -> tuple[int, str, list[bytes]]:
@@ -210,12 +182,12 @@ def _written(answer: Answer | Refusal | TaskfanError, options: Options, format: 
     return int(answer.http_status), *formats.write_value(body, options, format)
 
 
-def broken_response(answer: TaskfanError | Refusal) -> Response:
+def broken_response(error: TaskfanError) -> HttpResponse:
     """The answer to what is no request: nothing of it is known, so it is JSON and echoes nothing."""
-    status, content_type, parts = _written(answer, PLAIN, "json")
-    fields = [VERSION_FIELD, (b"content-type", content_type.encode())]
-    fields += [(b"content-length", b"%d" % sum(map(len, parts))), (b"connection", b"close")]
-    return Response(status, fields, parts)
+    answer: TaskfanError | Refusal = error
+    if isinstance(error, UnexpectedMethod):
+        answer = Refusal(error.http_status, plain_error(str(error.reason), error.http_status))
+    return HttpResponse(*_written(answer, PLAIN, "json"))
 
 
 def _first(fields: Fields, name: bytes) -> str | None:

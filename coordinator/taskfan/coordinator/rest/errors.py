@@ -72,48 +72,6 @@ class ParseFailure(TaskfanError):
     http_status = 400
 
 
-class TooLarge(TaskfanError):
-    """A body beyond `http.max_content_length`."""
-
-    kind = "content_too_long_exception"
-    http_status = 413
-
-    def __init__(self, limit_bytes: int) -> None:
-        super().__init__(f"the body is larger than http.max_content_length [{limit_bytes}] bytes")
-
-
-class TooLongHeader(TaskfanError):
-    """A head beyond its limit. Source: Netty `TooLongHttpHeaderException`."""
-
-    kind = "too_long_http_header_exception"
-    http_status = 400
-    origin = Origin.FOREIGN
-
-    def __init__(self, limit_bytes: int) -> None:
-        super().__init__(f"HTTP header is larger than {limit_bytes} bytes.")
-
-
-class TooLongLine(TaskfanError):
-    """A request line beyond its limit. Source: Netty `TooLongHttpLineException`."""
-
-    kind = "too_long_http_line_exception"
-    http_status = 400
-    origin = Origin.FOREIGN
-
-    def __init__(self, limit_bytes: int) -> None:
-        super().__init__(f"An HTTP line is larger than {limit_bytes} bytes.")
-
-
-class RequestTimeout(TaskfanError):
-    """A request that does not come to its end."""
-
-    kind = "request_timeout_exception"
-    http_status = 408
-
-    def __init__(self, part: str, limit_s: float) -> None:
-        super().__init__(f"the {part} of the request was not complete after [{limit_s:g}s]")
-
-
 class Bug(TaskfanError):
     """What no code expected: logged with its trace where it was caught, and told in short."""
 
