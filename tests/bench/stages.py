@@ -19,7 +19,7 @@ class Function(NamedTuple):
     only: str = ""
 
 
-HTTP_IN = Function("taskfan.coordinator.rest.protocol", "HttpProtocol.data_received")
+HTTP_IN = Function("taskfan.coordinator.http.connection", "HttpConnection.data_received")
 DISPATCH = Function("taskfan.coordinator.rest.dispatcher", "Dispatcher.dispatch")
 EXECUTE = Function("taskfan.node.node", "Node.execute", LIST)
 SEND = Function("taskfan.node.node", "Node.send", LIST_OF_NODE)
