@@ -146,6 +146,59 @@ def test_a_slow_link_takes_its_time() -> None:
             assert time.monotonic() - begun_s > 0.1
 
 
+# What each verb sets: rules that strike nothing, or that nobody notices.
+NOTHING, WIDE = {"action": "no:such"}, {"kind": "slow", "bandwidth": "900mb"}
+VERBS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
+    "drop": (NOTHING, [{"kind": "drop", **NOTHING}]),
+    "fail": (NOTHING, [{"kind": "fail", **NOTHING}]),
+    "delay": ({"delay": "5ms", **NOTHING}, [{"kind": "delay", "delay": "5ms", **NOTHING}]),
+    "refuse": (NOTHING, [{"kind": "refuse", **NOTHING}]),
+    "hang_up": (NOTHING, [{"kind": "disconnect", **NOTHING}]),
+    "duplicate": (NOTHING, [{"kind": "duplicate", **NOTHING}]),
+    "reorder": (NOTHING, [{"kind": "reorder", **NOTHING}]),
+    "slow": ({"node": "*3", "bandwidth": "900mb"}, [{**WIDE, "from": "*3"}, {**WIDE, "to": "*3"}]),
+    "full": ({"node": "*3"}, [{"kind": "refuse", "to": "*3", "action": ["*", "-internal:*"]}]),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_is_the_fault_of_its_name(cluster: Cluster, verb: str) -> None:
+    arguments, rules = VERBS[verb]
+    with getattr(cluster.faults, verb)(**arguments, may_not_fire=True) as fault:
+        assert fault.rules == rules
+
+
+SHAPES: dict[str, tuple[dict[str, Any], set[tuple[int, int]]]] = {
+    "isolate": ({"nodes": "*3"}, {(1, 3), (3, 1), (2, 3), (3, 2)}),
+    "halves": ({"nodes": "*1"}, {(1, 2), (2, 1), (1, 3), (3, 1)}),
+    "bridge": ({"nodes": "*2"}, {(1, 3), (3, 1)}),
+    "one_way": ({"from_": "*1", "to": "*2"}, {(1, 2)}),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_each_shape_spoils_the_links_between_its_parts(cluster: Cluster, shape: str) -> None:
+    arguments, links = SHAPES[shape]
+    with getattr(cluster.faults, shape)(**arguments, **WIDE) as fault:
+        for node in cluster.nodes:
+            cluster.list_tasks(node=node)
+    numbers = {node.name: number for number, node in enumerate(cluster.nodes, 1)}
+    assert {(numbers[hit["from"]], numbers[hit["to"]]) for hit in fault.hits} == links
+
+
+def test_a_silenced_node_is_taken_for_gone_and_comes_back(cluster: Cluster) -> None:
+    first, _, third = cluster.nodes
+    with cluster.faults.blackhole(third):
+        wait_until(lambda: third.id not in ask(first.url, "GET", "/_cluster/state/nodes", {})["nodes"], "it is out")
+    assert failures(cluster, first) == failures(cluster, third) == {}
+
+
+def test_a_stopped_node_is_started_at_the_end_of_the_block(cluster: Cluster) -> None:
+    with cluster.faults.stop(cluster.nodes[2]) as condition:
+        assert (condition.node.state, condition.node.pid) == ("stopped", 0)
+    assert cluster.nodes[2].state == "running"
+
+
 def test_a_killed_node_is_back_at_the_end_of_the_block(cluster: Cluster) -> None:
     with cluster.faults.kill(cluster.nodes[2]) as condition:
         assert (condition.node.state, condition.node.pid) == ("stopped", 0)
