@@ -12,6 +12,8 @@ import yaml
 
 from taskfan.cluster.config import NodeConfig, Options, cluster_config, read_config, read_config_file
 from taskfan.cluster.errors import ConfigError
+from taskfan.cluster.settings import SETTINGS
+from taskfan.node.coordination.settings import CoordinationSettings
 
 
 def nodes_of(**options: Any) -> tuple[NodeConfig, ...]:
@@ -45,6 +47,31 @@ def test_an_offset_moves_every_port_and_any_port_leaves_them_to_the_system() -> 
     assert (free.http_port, free.transport_port) == (0, 0)
     named = nodes_of(nodes=1, port_offset=100, config={"nodes": [{"http.port": 9280, "transport.port": 0}]})[0]
     assert (named.http_port, named.transport_port) == (9380, 0)
+
+
+def test_how_members_check_and_elect_has_the_names_and_the_defaults_of_opensearch() -> None:
+    defaults = {
+        "cluster.fault_detection.follower_check.interval": 1,
+        "cluster.fault_detection.follower_check.timeout": 10,
+        "cluster.fault_detection.follower_check.retry_count": 3,
+        "cluster.fault_detection.leader_check.interval": 1,
+        "cluster.fault_detection.leader_check.timeout": 10,
+        "cluster.fault_detection.leader_check.retry_count": 3,
+        "cluster.publish.timeout": 30,
+        "cluster.follower_lag.timeout": 90,
+        "cluster.election.initial_timeout": 0.1,
+        "cluster.election.back_off_time": 0.1,
+        "cluster.election.max_timeout": 10,
+        "cluster.election.duration": 0.5,
+        "cluster.join.timeout": 60,
+        "discovery.find_peers_interval": 1,
+        "discovery.request_peers_timeout": 3,
+        "cluster.auto_shrink_voting_configuration": True,
+        "transport.connect_timeout": 30,
+    }
+    assert {name: SETTINGS[name].default for name in defaults} == defaults
+    # Nothing said is the same as all of them.
+    assert nodes_of()[0].coordination == CoordinationSettings()
 
 
 def test_a_config_file_sets_the_whole_cluster_and_single_nodes(tmp_path: Path) -> None:
