@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -18,6 +19,7 @@ from taskfan.cluster import Cluster
 from taskfan.cluster.cli import cli
 from taskfan.cluster.journal_view import Message
 from taskfan.cluster.merged_journal import MergedJournal
+from taskfan.cluster.state_directory import StateDirectory
 from taskfan.node.journal import FaultHit, JournalOpened, ReplyReceived, RequestReceived, StateApplied
 from tests.cluster.processes import wait_until
 
@@ -186,7 +188,10 @@ def test_the_command_shows_filters_draws_and_switches(named: str) -> None:
     assert drawn.splitlines()[0].split() == [ONE, TWO]
     assert f"✗ {number} cancelled: by user request" in drawn
 
-    assert run("journal", "--off", "--name", named).exit_code == 0
+    timed = run("journal", "--name", named, "--task", task, "--kind", "ban_set", "--time").output
+    assert all(re.match(r" *\d+  \d\d:\d\d:\d\d,\d{3}  opensearch-node", line) for line in timed.splitlines())
+
+    assert run("journal", "--off", "--node", "*1,*2", "--name", named).output == "Journals are off: 2 nodes.\n"
     before = run("journal", "--json", "--name", named).output
     run("tasks", "--name", named)
     assert run("journal", "--json", "--name", named).output == before
@@ -202,6 +207,32 @@ def test_the_command_says_what_is_missing(state_home: None) -> None:
     )
     assert "does not run" in run("journal", "--on", "--name", NAME).output
     assert "--diagram needs --task" in run("journal", "--diagram", "--name", NAME).output
+    drawn_on = run("journal", "--diagram", "--task", "a:1", "--follow", "--node", "*", "--name", NAME)
+    assert drawn_on.exit_code == 2
+    assert "it does not go with --node and --follow." in drawn_on.output
+
+
+def test_what_matches_nothing_is_said_and_what_cannot_match_is_refused(named: str) -> None:
+    nothing = run("journal", "--task", "garbage", "--name", named)
+    assert (nothing.exit_code, nothing.stdout, nothing.stderr) == (0, "", "No entry matches.\n")
+    assert run("journal", "--kind", "fault_hit,task_*", "--node", "*2", "--name", named).exit_code == 0
+    for option, pattern, says in (
+        ("--kind", "ban_set,foo", "--kind: no kind of event is called [foo]: there are journal_opened, "),
+        ("--node", "nosuch", f"--node: no node is called [nosuch]: there are {ONE}, {TWO}."),
+    ):
+        refused = run("journal", option, pattern, "--name", named)
+        assert (refused.exit_code, says in refused.output) == (2, True), refused.output
+
+
+def test_a_journal_that_cannot_be_written_is_told_when_it_is_switched_on(state_home: None) -> None:
+    assert run("up", "-n", "1", "--any-port", "--name", NAME).exit_code == 0
+    try:
+        StateDirectory.named(NAME).path.joinpath("journal").write_text("in the way")
+        refused = run("journal", "--on", "--name", NAME)
+    finally:
+        run("down", "--name", NAME)
+    assert refused.exit_code == 1
+    assert f"The journal of {ONE} cannot be written: File exists." in refused.output
 
 
 def test_what_happens_is_followed(named: str) -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from taskfan.cluster.journal_diagram import wrapped
 from taskfan.cluster.journal_files import Tail, read_journal
+from taskfan.cluster.journal_text import time_of_day
 from taskfan.cluster.journal_view import Filter, merge, messages_of
 from taskfan.cluster.merged_journal import MergedJournal
 from taskfan.node.journal import (
@@ -209,3 +211,17 @@ def test_a_table_says_what_became_of_each_message(tmp_path: Path) -> None:
     entries = play(tmp_path, lost_ban)
     table = MergedJournal(entries, entries).only(task="a:1", node="name-of-a").table()
     assert table == TABLE.strip("\n")
+
+
+def test_long_words_of_a_diagram_are_broken_behind_their_parts() -> None:
+    assert wrapped("4 of node1:3 indices:data/read/search[phase/query] ends", 20) == [
+        "4 of node1:3",
+        "indices:data/read/",
+        "search[phase/query]",
+        "ends",
+    ]
+    assert wrapped("a" * 25, 10) == ["a" * 10, "a" * 10, "a" * 5]
+
+
+def test_the_time_of_day_is_that_of_logs() -> None:
+    assert time_of_day(1_700_000_000_007) == "22:13:20,007"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +13,6 @@ from taskfan.cluster.cli_options import NAME
 
 if TYPE_CHECKING:
     from taskfan.cluster.journal_view import Filter
-    from taskfan.cluster.messages import Verb
     from taskfan.cluster.state_directory import StateDirectory
 
 FOLLOW_INTERVAL_S = 0.2
@@ -25,6 +25,7 @@ FOLLOW_INTERVAL_S = 0.2
 @click.option("--node", default="", help="Only what these nodes noted, such as 'opensearch-node1'.")
 @click.option("--kind", default="", help="Kinds of events, such as 'request_*,fault_hit'.")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens from now on; Ctrl-C ends it.")
+@click.option("--time", "with_time", is_flag=True, help="With the time of day (UTC).")
 @click.option("--json", "as_json", is_flag=True, help="Print the lines as they are, JSON, for programs.")
 @click.option("--diagram", "as_diagram", is_flag=True, help="Show --task as a sequence diagram.")
 @click.option("--on/--off", "switch", default=None, help="Have all nodes, or --node, begin or cease to note.")
@@ -35,6 +36,7 @@ def journal(
     node: str,
     kind: str,
     follow: bool,
+    with_time: bool,
     as_json: bool,
     as_diagram: bool,
     switch: bool | None,
@@ -55,43 +57,93 @@ def journal(
     from taskfan.cluster.journal_view import Filter
     from taskfan.cluster.state_directory import StateDirectory
 
-    if as_diagram and not task:
-        raise click.UsageError("Say of which task: --diagram needs --task.")
+    if as_diagram:
+        _check_diagram(
+            task, {"--action": action, "--node": node, "--kind": kind, "--follow": follow, "--json": as_json}
+        )
     if switch is not None:
-        _tell(name, "journal_on" if switch else "journal_off", node)
+        _switch(name, switch, node)
         return
-    _tell(name, "journal_flush")
     directory = StateDirectory.named(name)
+    _flush(name)
+    _check_kinds(kind)
+    _check_nodes(node, directory)
     if follow:
-        _follow(directory, Filter(task, action, node, kind), as_json)
+        _follow(directory, Filter(task, action, node, kind), as_json, with_time)
         return
     merged = read_journals(directory.all_journals())
     if not merged.entries:
         raise _nothing(name)
     if as_diagram:
         drawn = merged.diagram(task, shutil.get_terminal_size((120, 24)).columns)
-        click.echo(drawn or f"The journal knows nothing of task [{task}].")
+        click.echo(drawn or f"The journal knows nothing of task [{task}].", err=not drawn)
         return
     wanted = merged.only(task, action, node, kind)
-    if as_json:
+    if not wanted.entries:
+        click.echo("No entry matches.", err=True)
+    elif as_json:
         from taskfan.node.journal import line_of
 
         for entry in wanted:
             click.echo(line_of(entry.lamport, entry.time_ms, entry.node, entry.event), nl=False)
-    elif wanted.entries:
-        click.echo(wanted.table())
+    else:
+        click.echo(wanted.table(with_time=with_time))
 
 
-def _tell(name: str, verb: Verb, node: str = "") -> None:
-    """Tell the supervisor, if there is one: what a cluster wrote can be read when it has ended, too."""
+def _check_diagram(task: str, others: Mapping[str, object]) -> None:
+    if not task:
+        raise click.UsageError("Say of which task: --diagram needs --task.")
+    if wrong := [option for option, value in others.items() if value]:
+        raise click.UsageError(f"--diagram draws all of --task, once: it does not go with {' and '.join(wrong)}.")
+
+
+def _check_kinds(kind: str) -> None:
+    """Raises ConfigError for a pattern that no event can ever match."""
+    from taskfan.node.journal import KINDS
+
+    _check_patterns(kind, KINDS, "--kind", "kind of event")
+
+
+def _check_nodes(node: str, directory: StateDirectory) -> None:
+    """Raises ConfigError for a pattern that matches none of the nodes that there are or were."""
+    record = directory.read_cluster()
+    known = {} if record is None else {name: about.id for name, about in record.nodes.items()}
+    names = dict.fromkeys([*(path.stem for path in directory.all_journals()), *known])
+    _check_patterns(node, tuple(names), "--node", "node", also=tuple(known.values()))
+
+
+def _check_patterns(patterns: str, known: Sequence[str], option: str, what: str, also: Sequence[str] = ()) -> None:
+    from taskfan.cluster.errors import ConfigError
+    from taskfan.node.action_filter import action_pattern
+
+    for pattern in filter(None, (part.strip() for part in patterns.split(","))):
+        matches = action_pattern((pattern,))
+        if known and not any(map(matches, (*known, *also))):
+            raise ConfigError(f"{option}: no {what} is called [{pattern}]: there are {', '.join(known)}.")
+
+
+def _switch(name: str, on: bool, node: str) -> None:
+    """Have nodes begin or cease, and say which."""
+    from taskfan.cluster.cli_nodes import meant
+    from taskfan.cluster.launch import Control
+
+    control = Control.connect(name)
+    nodes = meant([node or "*"], control.ask("status").nodes)
+    for node_id in [one.id for one in nodes] if node else [""]:
+        control.ask("journal_on" if on else "journal_off", node_id)
+    count = f"{len(nodes)} node{'s' * (len(nodes) != 1)}"
+    click.echo(f"Journals are {'on' if on else 'off'}: {count}.")
+    if late := [one.name for one in nodes if one.state != "running"]:
+        click.echo(f"As soon as they run: {', '.join(late)}.")
+
+
+def _flush(name: str) -> None:
+    """Have all written, if it runs: what a cluster wrote can be read when it has ended, too."""
     from taskfan.cluster.launch import Control
 
     control = Control.find(name)
-    if control is None and verb != "journal_flush":
-        # Says what runs instead.
-        control = Control.connect(name)
     if control is not None:
-        control.ask(verb, node)
+        control.ask("journal_flush")
         control.close()
 
 
@@ -101,7 +153,7 @@ def _nothing(name: str) -> Exception:
     return ClusterError(f"Cluster [{name}] has no journal: `taskfan journal --on` begins one.")
 
 
-def _follow(directory: StateDirectory, wanted: Filter, as_json: bool) -> None:
+def _follow(directory: StateDirectory, wanted: Filter, as_json: bool, with_time: bool) -> None:
     """Print what is there and what comes, until interrupted. What comes at one look is in Lamport order."""
     from taskfan.cluster.journal_files import Tail
     from taskfan.cluster.journal_text import Texts, table_line
@@ -123,5 +175,5 @@ def _follow(directory: StateDirectory, wanted: Filter, as_json: bool) -> None:
             if as_json:
                 click.echo(line_of(entry.lamport, entry.time_ms, entry.node, entry.event), nl=False)
             else:
-                click.echo(table_line(entry, texts, width))
+                click.echo(table_line(entry, texts, width, with_time=with_time))
         time.sleep(FOLLOW_INTERVAL_S)

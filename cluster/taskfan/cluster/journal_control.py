@@ -7,6 +7,7 @@ import itertools
 
 from taskfan.cluster.channel import encode
 from taskfan.cluster.errors import ClusterError
+from taskfan.cluster.member_process import MemberProcess
 from taskfan.cluster.messages import TellJournal
 from taskfan.cluster.running_cluster import RunningCluster, all_of
 
@@ -25,7 +26,7 @@ class JournalControl:
         """Have what waits written by a node, or by all; with `on` switch its journal. Returns when that is done.
 
         Raises:
-            ClusterError: there is no such node, or it gave no answer.
+            ClusterError: there is no such node, it gave no answer, or what is switched on cannot be written.
         """
         members = [self._cluster.find(node)] if node else self._cluster.members
         number = next(self._numbers)
@@ -44,3 +45,13 @@ class JournalControl:
         except TimeoutError:
             late = [m.config.name for m in members if m.journal_told < number and m.state == "running"]
             raise ClusterError(f"No word on journals from {', '.join(late)} within {MEMBER_TIMEOUT_S:g} s.") from None
+        if on:
+            self._check_written([member for member in members if member.journal_problem])
+
+    def _check_written(self, failed: list[MemberProcess]) -> None:
+        if failed:
+            names = ", ".join(member.name for member in failed)
+            raise ClusterError(
+                f"The journal of {names} cannot be written: {failed[0].journal_problem}. What happens is noted as soon "
+                f"as {failed[0].journal_path} can be written; what was lost until then is counted there."
+            )

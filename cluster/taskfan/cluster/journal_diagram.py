@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
+import re
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -160,7 +160,7 @@ class _Page:
     def _note(self, note: _Note) -> None:
         mark, _, text = note.text.partition(" ")
         place = self._place[note.node]
-        pieces = textwrap.wrap(text, self._lane - 3, break_on_hyphens=False) or [""]
+        pieces = wrapped(text, self._lane - 3) or [""]
         for at, piece in enumerate(pieces):
             line = self._blank()
             if at == 0:
@@ -183,7 +183,7 @@ class _Page:
         room = right - left - 5
         _put(line, left + 2 + (begin > end), _cut(f" {arrow.text} ", room))
         self._lines.append(line)
-        for piece in textwrap.wrap(arrow.lost, self._lane - 4, break_on_hyphens=False):
+        for piece in wrapped(arrow.lost, self._lane - 4):
             line = self._blank()
             _put(line, left + 3, piece)
             self._lines.append(line)
@@ -194,7 +194,26 @@ def _put(line: list[str], at: int, text: str) -> None:
 
 
 def _cut(text: str, room: int) -> str:
-    return text if len(text) <= room else f"{text[: room - 2]}… "
+    if len(text) <= room:
+        return text
+    # Behind a part of an action's name, if that leaves most of it.
+    cut = text[: room - 2]
+    part = max(cut.rfind("/"), cut.rfind(":")) + 1
+    return f"{cut[:part] if 2 * part > room else cut}… "
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Lines that are no longer than `width`. Words that are longer are broken behind `/` and `:` if that can be."""
+    lines = [""]
+    for word in text.split():
+        space = " " if lines[-1] else ""
+        for part in [word] if len(word) <= width else re.findall(r"[^/:]*[/:]|[^/:]+", word):
+            if len(lines[-1]) + len(space) + len(part) <= width:
+                lines[-1] += space + part
+            else:
+                lines += [part[at : at + width] for at in range(0, len(part), width)]
+            space = ""
+    return [line for line in lines if line]
 
 
 def tasks_of(entries: Iterable[j.Entry]) -> list[j.TaskRegistered]:

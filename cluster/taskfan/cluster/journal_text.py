@@ -122,6 +122,13 @@ def _failure(event: j.ReplySent | j.ReplyReceived) -> str:
     return f" failed: {event.failure}" if event.failure else ""
 
 
-def table_line(entry: j.Entry, texts: Texts, node_width: int) -> str:
-    """Lamport time, node, kind, and what happened."""
-    return f"{entry.lamport:>8}  {entry.node:<{node_width}}  {entry.kind:<16}  {texts.what(entry.event)}".rstrip()
+def table_line(entry: j.Entry, texts: Texts, node_width: int, *, with_time: bool = False) -> str:
+    """Lamport time, with `with_time` the time of day, node, kind, and what happened."""
+    time = f"  {time_of_day(entry.time_ms)}" if with_time else ""
+    return f"{entry.lamport:>8}{time}  {entry.node:<{node_width}}  {entry.kind:<16}  {texts.what(entry.event)}".rstrip()
+
+
+def time_of_day(time_ms: int) -> str:
+    """UTC, as logs have it; `time_ms` counts from the epoch."""
+    seconds, milliseconds = divmod(time_ms % 86_400_000, 1000)
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02},{milliseconds:03}"

@@ -190,7 +190,7 @@ class Member:
                         if on is not None:
                             self.journal.switch(on)
                         self.journal.flush()
-                        channel.send(JournalTold(number))
+                        channel.send(JournalTold(number, self.journal.problem))
                     case SetFaults(version, rules):
                         self.faults.set_rules(rules)
                         channel.send(FaultsSet(version))

@@ -60,6 +60,9 @@ class MemberProcess:
         # Whether it keeps a journal, or will; and the last it was told of that.
         self.journal_on = config.journal
         self.journal_told = 0
+        # Why it cannot be written, by what it was told last.
+        self.journal_problem = ""
+        self.journal_path = str(directory.journal_of(config.name))
         # What each of its processes, by number, told last of each fault.
         self.hits: dict[tuple[str, int], HitsTold] = {}
         self.log = str(directory.log_of(config.name))
@@ -169,7 +172,7 @@ class MemberProcess:
                 self.record.transport_port or self.config.transport_port,
                 seed=int.from_bytes(os.urandom(6)),
                 state_path=str(self._directory.state_of(self.config.name)),
-                journal_path=str(self._directory.journal_of(self.config.name)),
+                journal_path=self.journal_path,
                 journal=self.journal_on,
             )
         )
@@ -190,8 +193,8 @@ class MemberProcess:
                         self.holds = holds
                     case FaultsSet(version):
                         self.faults_version = version
-                    case JournalTold(number):
-                        self.journal_told = number
+                    case JournalTold(number, problem):
+                        self.journal_told, self.journal_problem = number, problem
                     case HitsTold() as told:
                         self.hits[told.fault, self.number] = told
                     case CannotStart() as refusal:

@@ -45,8 +45,12 @@ class MergedJournal(msgspec.Struct, frozen=True):
         """A task and what descends from it as a sequence diagram; empty when nothing is known of it."""
         return diagram(self.everything, task, width)
 
-    def table(self) -> str:
-        """A line for each entry: Lamport time, node, kind, and what happened; of what was sent, what became of it."""
+    def table(self, *, with_time: bool = False) -> str:
+        """A line for each entry: Lamport time, node, kind, and what happened; of what was sent, what became of it.
+
+        Args:
+            with_time: whether the time of day, UTC, stands behind the Lamport time.
+        """
         texts = Texts(names_of(self.everything), messages_of(self.everything))
         width = max((len(entry.node) for entry in self.entries), default=0)
-        return "\n".join(table_line(entry, texts, width) for entry in self.entries)
+        return "\n".join(table_line(entry, texts, width, with_time=with_time) for entry in self.entries)

@@ -266,9 +266,10 @@ class TellJournal(msgspec.Struct, tag="tell_journal"):
 
 
 class JournalTold(msgspec.Struct, tag="journal_told"):
-    """That is done."""
+    """That is done, or cannot be for this reason."""
 
     number: int
+    problem: str = ""
 
 
 class Bound(msgspec.Struct, tag="bound"):

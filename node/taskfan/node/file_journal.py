@@ -50,6 +50,8 @@ class FileJournal:
         self._file: int | None = None
         self._size_bytes = 0
         self._lost = 0
+        # Why nothing could be written at the last try; empty when it could.
+        self.problem = ""
 
     def append(self, event: AnyEvent, lamport_time: int | None = None) -> None:
         """Note an event: see `Journal.append`."""
@@ -90,9 +92,10 @@ class FileJournal:
         lines = b"".join(line_of(time, now_ms, self._node_name, event) for time, now_ms, event in waiting)
         try:
             self._write(lines, *waiting[0][:2])
-            self._lost = 0
-        except OSError:
+            self._lost, self.problem = 0, ""
+        except OSError as error:
             # A full disk must not end the member. The file is looked at anew: it may end with half a line.
+            self.problem = error.strerror or str(error)
             self._lost += len(waiting) - (self._lost > 0)
             self._close_file()
 
