@@ -50,9 +50,19 @@ def test_fixtures_give_clusters_of_the_wanted_size(pytester: pytest.Pytester) ->
             SHARED.append(opensearch_cluster_proc)
             assert opensearch_cluster_proc is SHARED[0]
             assert len(opensearch_cluster_proc.nodes) == 3
-            # What the test before it left set is not there any more.
+            # What the test before it left is not there any more.
             assert opensearch_cluster_proc.faults.all() == []
-            opensearch_cluster_proc.faults.drop(action="*", may_not_fire=True).set()
+            assert [node.state for node in opensearch_cluster_proc.nodes] == ["running"] * 3
+            assert opensearch_cluster_proc.list_tasks(actions="left")["nodes"] == {}
+            opensearch_cluster_proc.start_work({"action": "left", "duration": "60s"}, node="opensearch-node1")
+            opensearch_cluster_proc.faults.drop(action="*lists[n]", may_not_fire=True).set()
+            opensearch_cluster_proc.nodes[1].pause()
+            opensearch_cluster_proc.nodes[2].kill()
+
+        @pytest.mark.nodes(1, time_scale=0.5, journal=True)
+        def test_options(opensearch_cluster):
+            opensearch_cluster.list_tasks()
+            assert opensearch_cluster.journal().entries
 
         @pytest.mark.nodes("2")
         def test_wrong_marker(opensearch_cluster):
@@ -60,8 +70,8 @@ def test_fixtures_give_clusters_of_the_wanted_size(pytester: pytest.Pytester) ->
         """
     )
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--strict-markers")
-    result.assert_outcomes(passed=5, errors=1)
-    result.stdout.fnmatch_lines(["*the marker is written @pytest.mark.nodes(5)*"])
+    result.assert_outcomes(passed=6, errors=1)
+    result.stdout.fnmatch_lines(["*the marker is written @pytest.mark.nodes(5), or nodes(5, time_scale=0.1)*"])
 
 
 def test_a_failure_shows_the_logs_and_a_leak_fails_its_test(pytester: pytest.Pytester) -> None:

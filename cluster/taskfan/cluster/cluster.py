@@ -13,13 +13,7 @@ from taskfan.cluster.config import ClusterConfig, Options, cluster_config, read_
 from taskfan.cluster.errors import ClusterError
 from taskfan.cluster.launch import PATIENCE_S, Control, Launched
 from taskfan.cluster.leaks import Footprint
-from taskfan.cluster.messages import (
-    ClusterStatus,
-    FaultCommand,
-    FaultReport,
-    Progress,
-    Verb,
-)
+from taskfan.cluster.messages import ClusterStatus, FaultCommand, FaultReport, Progress, Verb
 from taskfan.cluster.rest_client import ask
 from taskfan.cluster.state_directory import RunRecord, StateDirectory
 
@@ -208,6 +202,8 @@ class Cluster:
 
     def _exit(self, error: BaseException | None) -> None:
         if error is not None:
+            if self._faults is not None:
+                self._faults.note_in(error)
             last_words.clear()
             last_words.update(self.last_log_lines())
         self.close()
@@ -241,9 +237,9 @@ class Cluster:
         """Its nodes, in the order of their numbers, stopped ones too. Keys are numbers from 0, names and ids."""
         return ClusterNodes(self._nodes)
 
-    def node(self, name: str) -> ClusterNode:
-        """The node of that name or id. Raises ClusterError."""
-        return self.nodes[name]
+    def node(self, node: str | ClusterNode) -> ClusterNode:
+        """The node of that name or id; a node is itself. Raises ClusterError."""
+        return self.nodes[node] if isinstance(node, str) else node
 
     @property
     def name(self) -> str:
@@ -270,6 +266,11 @@ class Cluster:
     def supervisor_pid(self) -> int:
         """The process that runs it."""
         return self._known().supervisor_pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started, and not stopped from here."""
+        return self._control is not None
 
     def _known(self) -> ClusterStatus:
         if self._last is None:
@@ -344,7 +345,19 @@ class Cluster:
         """Return when every node that runs answers over its own ports, and all agree who is there."""
         self.command("ready")
 
-    def list_tasks(self, *, node: ClusterNode | None = None, **parameters: Any) -> dict[str, Any]:
+    def recover(self) -> None:
+        """Undo what was done to it, and return when it is whole: no fault, every node runs, all tasks are cancelled.
+
+        Tasks that cannot be cancelled end by themselves; nodes that were added, indices and settings stay.
+
+        Raises:
+            ClusterError: it does not run, or was not whole in time.
+        """
+        from taskfan.cluster.whole import recover
+
+        recover(self)
+
+    def list_tasks(self, *, node: ClusterNode | str | None = None, **parameters: Any) -> dict[str, Any]:
         """`GET /_tasks`, from `node` or any. Parameters are OpenSearch's: `actions`, `detailed`, `group_by` …
 
         Raises:
@@ -354,14 +367,14 @@ class Cluster:
         return answer
 
     def cancel_tasks(
-        self, task_id: str | None = None, *, node: ClusterNode | None = None, **parameters: Any
+        self, task_id: str | None = None, *, node: ClusterNode | str | None = None, **parameters: Any
     ) -> dict[str, Any]:
         """`POST /_tasks/_cancel`, or `/_tasks/{task_id}/_cancel`. Raises RequestFailed."""
         path = "/_tasks/_cancel" if task_id is None else f"/_tasks/{task_id}/_cancel"
         answer: dict[str, Any] = ask(self._url_of(node), "POST", path, parameters)
         return answer
 
-    def start_work(self, plan: Mapping[str, Any] | str | Path, *, node: ClusterNode | None = None) -> str:
+    def start_work(self, plan: Mapping[str, Any] | str | Path, *, node: ClusterNode | str | None = None) -> str:
         """Start simulated work and return the id of its task, without waiting for its end.
 
         Args:
@@ -375,8 +388,8 @@ class Cluster:
         answer = ask(self._url_of(node), "POST", "/_taskfan/work", {"wait_for_completion": False}, body)
         return str(answer["task"])
 
-    def _url_of(self, node: ClusterNode | None) -> str:
-        return self.url if node is None else node.url
+    def _url_of(self, node: ClusterNode | str | None) -> str:
+        return self.url if node is None else self.node(node).url
 
     def last_log_lines(self, count: int = 20) -> dict[str, list[str]]:
         """The end of each node's log, by node name."""

@@ -8,22 +8,34 @@ import os
 import secrets
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from taskfan.cluster.errors import ClusterError
+from taskfan.cluster.fault_fields import AnyRule, Nodes, Options, Patterns, RuleFields, ShapeOptions
 from taskfan.cluster.messages import FaultCommand, FaultReport
 from taskfan.cluster.stuck import Stuck
 from taskfan.cluster.whole import wait_until_whole
+from taskfan.node.faults.rule import REORDER_LIMIT_S, InvalidFault, Kind, read_rule
 
 if TYPE_CHECKING:
     from taskfan.cluster.cluster import Cluster
     from taskfan.cluster.cluster_node import ClusterNode
 
+# Of a failed test the caller's lines are of interest, not these.
+__tracebackhide__ = True
+
 SEED_VARIABLE = "TASKFAN_SEED"
+# The running test as pytest takes it from where it was started; the pytest plugin says it.
+TEST_VARIABLE = "TASKFAN_TEST"
 # What a saturated pool keeps doing: bans and the cluster's own messages run on the thread that reads them.
 ALL_WORK = ["*", "-internal:*"]
+
+
+# What was made and thrown away without ever being set: the pytest plugin looks here, and fails the test.
+never_set: list[str] = []
 
 
 class FaultNeverFired(AssertionError):
@@ -55,12 +67,14 @@ class Faults:
 
     # ------------------------------------------------------------------ messages
 
-    def rule(self, kind: str, *, name: str = "", may_not_fire: bool = False, **fields: Any) -> Fault:
+    def rule(self, kind: Kind, **fields: Unpack[AnyRule]) -> Fault:
         """A fault of one rule of any kind. `from_` stands for the field `from`."""
-        return self.rules([{"kind": kind, **fields}], name=name, may_not_fire=may_not_fire)
+        values: dict[str, Any] = {"kind": kind, **fields}
+        name, may_not_fire = values.pop("name", ""), values.pop("may_not_fire", False)
+        return self.rules([values], name=name, may_not_fire=may_not_fire)
 
     def rules(self, rules: Sequence[dict[str, Any]], *, name: str = "", may_not_fire: bool = False) -> Fault:
-        """A fault of several rules, which come and go together."""
+        """A fault of several rules, which come and go together. Raises ClusterError: one cannot be meant."""
         read = [self._rule(values) for values in rules]
         return Fault(self, FaultCommand("add", name=name, rules=read), may_not_fire)
 
@@ -70,56 +84,63 @@ class Faults:
         if "probability" in written or "jitter" in written or "distribution" in written:
             digest = hashlib.blake2b(f"{self.seed} {self._made}".encode(), digest_size=4).digest()
             written.setdefault("seed", int.from_bytes(digest, "big"))
+        try:
+            # The supervisor does it again, with the nodes that there are; here it shows in the line that is wrong.
+            read_rule(written)
+        except InvalidFault as error:
+            raise ClusterError(str(error)) from None
         return written
 
-    def drop(self, action: str | Sequence[str] = "*", **fields: Any) -> Fault:
+    def drop(self, action: Patterns = "*", **fields: Unpack[RuleFields]) -> Fault:
         """Requests (or with `on="reply"` replies) get lost: whoever asked waits for its timeout, or the link's end."""
         return self.rule("drop", action=action, **fields)
 
-    def fail(self, action: str | Sequence[str] = "*", **fields: Any) -> Fault:
+    def fail(self, action: Patterns = "*", **fields: Unpack[RuleFields]) -> Fault:
         """Whoever asked sees `error`: at once and without a trace there, or with `on="reply"` though it ran there."""
         return self.rule("fail", action=action, **fields)
 
-    def delay(self, delay: str, action: str | Sequence[str] = "*", **fields: Any) -> Fault:
+    def delay(self, delay: str, action: Patterns = "*", **fields: Unpack[RuleFields]) -> Fault:
         """Requests or replies come later."""
         return self.rule("delay", action=action, delay=delay, **fields)
 
-    def refuse(self, action: str | Sequence[str] = "*", **fields: Any) -> Fault:
+    def refuse(self, action: Patterns = "*", **fields: Unpack[RuleFields]) -> Fault:
         """Requests are rejected as by a full pool; with `how="not_connected"` as by a closed port."""
         return self.rule("refuse", action=action, **fields)
 
-    def hang_up(self, action: str | Sequence[str] = "*", **fields: Any) -> Fault:
+    def hang_up(self, action: Patterns = "*", **fields: Unpack[RuleFields]) -> Fault:
         """A request, or its reply, closes the link that it came on."""
         return self.rule("disconnect", action=action, **fields)
 
-    def duplicate(self, action: str | Sequence[str] = "*", **fields: Any) -> Fault:
+    def duplicate(self, action: Patterns = "*", **fields: Unpack[RuleFields]) -> Fault:
         """Replies come twice."""
         return self.rule("duplicate", action=action, **fields)
 
-    def reorder(self, action: str | Sequence[str] = "*", **fields: Any) -> Fault:
+    def reorder(self, action: Patterns = "*", **fields: Unpack[RuleFields]) -> Fault:
         """Requests or replies are overtaken by the next one."""
         return self.rule("reorder", action=action, **fields)
 
     # ------------------------------------------------------------------ nodes
 
-    def disconnect(self, node: Any, **options: Any) -> Fault:
+    def disconnect(self, node: Nodes, **options: Unpack[Options]) -> Fault:
         """All links from and to a node are closed, and none opens."""
         return self._both_ways(node, {"kind": "cut"}, "disconnect", options)
 
-    def blackhole(self, node: Any, **options: Any) -> Fault:
+    def blackhole(self, node: Nodes, **options: Unpack[Options]) -> Fault:
         """Nothing passes from or to a node, and nobody is told: its links end when checks are not answered."""
         return self._both_ways(node, {"kind": "blackhole"}, "blackhole", options)
 
-    def slow(self, node: Any, bandwidth: str, **options: Any) -> Fault:
+    def slow(self, node: Nodes, bandwidth: str, **options: Unpack[Options]) -> Fault:
         """The links from and to a node carry so many bytes a second, such as `64kb`."""
         return self._both_ways(node, {"kind": "slow", "bandwidth": bandwidth}, "slow", options)
 
-    def full(self, node: Any, **options: Any) -> Fault:
+    def full(self, node: Nodes, **options: Unpack[Options]) -> Fault:
         """A node refuses work of others as a saturated pool does: `rejected_execution_exception`."""
-        return self.rule("refuse", action=ALL_WORK, to=node, name="full", **options)
+        options.setdefault("name", "full")
+        return self.rule("refuse", action=ALL_WORK, to=node, **options)
 
-    def _both_ways(self, node: Any, link: dict[str, Any], name: str, options: dict[str, Any]) -> Fault:
-        return self.rules([{**link, "from": node}, {**link, "to": node}], name=name, **options)
+    def _both_ways(self, node: Nodes, link: dict[str, Any], name: str, options: Options) -> Fault:
+        options.setdefault("name", name)
+        return self.rules([{**link, "from": node}, {**link, "to": node}], **options)
 
     def pause(self, node: str | ClusterNode) -> NodeCondition:
         """A node stands still (SIGSTOP), and goes on at the end of the block."""
@@ -141,11 +162,11 @@ class Faults:
         self._node(node).restart()
 
     def _node(self, node: str | ClusterNode) -> ClusterNode:
-        return self._cluster.node(node) if isinstance(node, str) else node
+        return self._cluster.node(node)
 
     # ------------------------------------------------------------------ shapes
 
-    def isolate(self, nodes: Any, **link: Any) -> Fault:
+    def isolate(self, nodes: Nodes, **link: Unpack[ShapeOptions]) -> Fault:
         """These nodes reach one another, and nobody else.
 
         What happens to the links is `kind` here and for all shapes: `cut` unless said, `blackhole`, or `slow` with its
@@ -153,31 +174,31 @@ class Faults:
         """
         return self._shape("isolate", {"nodes": _plain(nodes)}, link)
 
-    def halves(self, nodes: Any = None, **link: Any) -> Fault:
+    def halves(self, nodes: Nodes = None, **link: Unpack[ShapeOptions]) -> Fault:
         """Two parts that do not reach each other: these nodes and the rest, or the first half and the second."""
         return self._shape("halves", {"nodes": _plain(nodes)}, link)
 
-    def bridge(self, nodes: Any, **link: Any) -> Fault:
+    def bridge(self, nodes: Nodes, **link: Unpack[ShapeOptions]) -> Fault:
         """Two halves that do not reach each other, while these nodes reach both."""
         return self._shape("bridge", {"nodes": _plain(nodes)}, link)
 
-    def ring(self, **link: Any) -> Fault:
+    def ring(self, **link: Unpack[ShapeOptions]) -> Fault:
         """Each node reaches its two neighbours only."""
         return self._shape("ring", {}, link)
 
-    def one_way(self, from_: Any, to: Any = "*", **link: Any) -> Fault:
+    def one_way(self, from_: Nodes, to: Nodes = "*", **link: Unpack[ShapeOptions]) -> Fault:
         """These nodes do not reach those; the other way all is well."""
         return self._shape("one_way", {"from": _plain(from_), "to": _plain(to)}, link)
 
-    def by_attribute(self, attribute: str, **link: Any) -> Fault:
+    def by_attribute(self, attribute: str, **link: Unpack[ShapeOptions]) -> Fault:
         """Nodes whose attribute, such as `zone`, differs do not reach each other."""
         return self._shape("by_attribute", {"attribute": attribute}, link)
 
-    def _shape(self, shape: str, values: dict[str, Any], link: dict[str, Any]) -> Fault:
-        may_not_fire = link.pop("may_not_fire", False)
+    def _shape(self, shape: str, values: dict[str, Any], options: ShapeOptions) -> Fault:
+        link: dict[str, Any] = {"kind": "cut", **options}
+        name, may_not_fire = link.pop("name", ""), link.pop("may_not_fire", False)
         given = {name: value for name, value in values.items() if value is not None}
-        link.setdefault("kind", "cut")
-        return Fault(self, FaultCommand("shape", shape=shape, values=given, link=link), may_not_fire)
+        return Fault(self, FaultCommand("shape", name=name, shape=shape, values=given, link=link), may_not_fire)
 
     @property
     def stuck(self) -> Stuck:
@@ -201,9 +222,15 @@ class Faults:
 
     def reproduce_with(self) -> str:
         """A line to paste that draws the same chances again."""
-        test = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
+        test = os.environ.get(TEST_VARIABLE) or os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
         words = ["pytest", test] if test else ["python", *sys.argv]
         return f"REPRODUCE WITH: {SEED_VARIABLE}={self.seed} {shlex.join(words)}"
+
+    def note_in(self, error: BaseException) -> None:
+        """Add that line to what went wrong, once."""
+        line = self.reproduce_with()
+        if isinstance(error, Exception) and line not in getattr(error, "__notes__", ()):
+            error.add_note(line)
 
     def _ask(self, command: FaultCommand) -> list[FaultReport]:
         return self._cluster.ask_faults(command)
@@ -212,11 +239,20 @@ class Faults:
 class _Scope:
     """What is in force for a `with` block."""
 
-    def __init__(self, faults: Faults) -> None:
-        self._faults = faults
+    _was_set = False
+
+    def __init__(self, faults: Faults, what: str) -> None:
+        self._faults, self._what = faults, what
+
+    def __del__(self) -> None:
+        if not self._was_set and hasattr(self, "_what"):
+            problem = f"{self._what} was made and never set: use it in a `with` block, or call set()"
+            never_set.append(problem)
+            warnings.warn(problem, RuntimeWarning, stacklevel=2)
 
     def set(self) -> Self:
         """Put it in force; a `with` block does this."""
+        self._was_set = True
         self._begin()
         self._faults._active.append(self)
         return self
@@ -250,12 +286,12 @@ class _Scope:
                 self._verify()
         except Exception as problem:
             if error is None:
-                problem.add_note(self._faults.reproduce_with())
+                self._faults.note_in(problem)
                 raise
             # What went wrong in the block is the better reason.
             error.add_note(f"Afterwards: {problem}")
-        if error is not None and isinstance(error, Exception):
-            error.add_note(self._faults.reproduce_with())
+        if error is not None:
+            self._faults.note_in(error)
 
     async def __aenter__(self) -> Self:
         return await asyncio.to_thread(self.set)
@@ -274,7 +310,7 @@ class Fault(_Scope):
     """
 
     def __init__(self, faults: Faults, command: FaultCommand, may_not_fire: bool) -> None:
-        super().__init__(faults)
+        super().__init__(faults, f"a fault ({_told(command.rules) or command.shape})")
         self._command, self._may_not_fire = command, may_not_fire
         self._report: FaultReport | None = None
         self._is_set = False
@@ -324,17 +360,17 @@ class Fault(_Scope):
 
     def _verify(self) -> None:
         if not self._known().hit_count and not self._may_not_fire:
-            rules = "; ".join(", ".join(f"{name}={value}" for name, value in rule.items()) for rule in self.rules[:3])
-            raise FaultNeverFired(
-                f"The fault {self.id} ({rules}) spoiled nothing. If that may be, say may_not_fire=True."
-            )
+            why = f"The fault {self.id} ({_told(self.rules)}) spoiled nothing."
+            if any(rule["kind"] == "reorder" for rule in self.rules):
+                why += f" A message is held for {REORDER_LIMIT_S:g} s, and reordered if another overtakes it meanwhile."
+            raise FaultNeverFired(f"{why} If that may be, say may_not_fire=True.")
 
 
 class NodeCondition(_Scope):
     """A node that is paused, killed or stopped."""
 
     def __init__(self, faults: Faults, node: ClusterNode, begin: Callable[[], None], end: Callable[[], None]) -> None:
-        super().__init__(faults)
+        super().__init__(faults, f"a condition of {node.name}")
         self.node = node
         self._begin_with, self._end_with = begin, end
 
@@ -343,6 +379,10 @@ class NodeCondition(_Scope):
 
     def _end(self) -> None:
         self._end_with()
+
+
+def _told(rules: Sequence[dict[str, Any]]) -> str:
+    return "; ".join(", ".join(f"{name}={value}" for name, value in rule.items()) for rule in rules[:3])
 
 
 def _plain(value: Any) -> Any:

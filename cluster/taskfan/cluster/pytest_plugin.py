@@ -5,6 +5,7 @@ Loaded in every pytest run of its users, so it imports nothing else before a fix
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -20,25 +21,31 @@ if TYPE_CHECKING:
 DEFAULT_NODES = 3
 _SHOWN_NODES = 10
 _SHOWN_EVENTS = 200
+# Where `taskfan.cluster.faults` finds the running test, as pytest takes it from where it was started.
+_TEST_VARIABLE = "TASKFAN_TEST"
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        "markers", "nodes(n): how many nodes the fixture `opensearch_cluster` starts (3 unless said)"
+        "markers",
+        "nodes(n, **options): how many nodes the fixture `opensearch_cluster` starts (3 unless said), and what else "
+        "`Cluster` takes: @pytest.mark.nodes(5, time_scale=0.1, journal=True)",
     )
 
 
 @pytest.fixture
 def opensearch_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A cluster of this test alone, of as many nodes as `@pytest.mark.nodes(n)` says, 3 without."""
-    marker = request.node.get_closest_marker("nodes")
-    with _started(nodes=_nodes_of(marker)) as cluster:
+    with _started(**_options_of(request.node.get_closest_marker("nodes"))) as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="session")
 def opensearch_cluster_proc() -> Iterator[Cluster]:
-    """A cluster of 3 nodes for all tests of this process; under xdist each worker has its own."""
+    """A cluster of 3 nodes for all tests of this process; under xdist each worker has its own.
+
+    After each test it recovers: faults end, all nodes run, tasks are cancelled. Indices stay.
+    """
     with _started(nodes=DEFAULT_NODES) as cluster:
         yield cluster
 
@@ -53,18 +60,21 @@ def opensearch_cluster_factory() -> Iterator[Callable[..., Cluster]]:
 @pytest.fixture
 def opensearch_client(opensearch_cluster: Cluster) -> Iterator[OpenSearch]:
     """A client of opensearch-py that knows all nodes of `opensearch_cluster`."""
-    opensearchpy = pytest.importorskip("opensearchpy", reason="opensearch-py is not installed")
+    try:
+        import opensearchpy
+    except ImportError:
+        pytest.fail("opensearch_client needs opensearch-py: pip install 'taskfan[clients]'", pytrace=False)
     client = opensearchpy.OpenSearch(hosts=opensearch_cluster.urls)
     yield client
     client.close()
 
 
-def _nodes_of(marker: pytest.Mark | None) -> int:
+def _options_of(marker: pytest.Mark | None) -> dict[str, Any]:
     if marker is None:
-        return DEFAULT_NODES
-    if len(marker.args) != 1 or marker.kwargs or not isinstance(marker.args[0], int):
-        raise pytest.UsageError("the marker is written @pytest.mark.nodes(5)")
-    return marker.args[0]
+        return {"nodes": DEFAULT_NODES}
+    if len(marker.args) != 1 or not isinstance(marker.args[0], int):
+        raise pytest.UsageError("the marker is written @pytest.mark.nodes(5), or nodes(5, time_scale=0.1)")
+    return {"nodes": marker.args[0], **marker.kwargs}
 
 
 @contextmanager
@@ -94,13 +104,34 @@ def _cluster_module() -> Any:
     return sys.modules.get("taskfan.cluster.cluster")
 
 
-def _reset_faults(item: pytest.Item) -> None:
-    """The shared cluster goes to the next test: without what this one set there and did not take back."""
+def _hand_over(item: pytest.Item) -> None:
+    """The shared cluster goes to the next test: without what this one did to it and did not take back."""
     cluster = getattr(item, "funcargs", {}).get("opensearch_cluster_proc")
-    if cluster is not None and cluster.has_faults:
-        # One that the test has stopped has none any more.
-        with suppress(_cluster_module().ClusterError):
-            cluster.faults.reset()
+    # One that the test has stopped has nothing any more.
+    if cluster is not None and cluster.is_running:
+        cluster.recover()
+
+
+def _never_set() -> list[str]:
+    """The faults that were made since the last call and never set."""
+    faults = sys.modules.get("taskfan.cluster.faults")
+    if faults is None:
+        return []
+    found, faults.never_set[:] = list(faults.never_set), []
+    return found
+
+
+def _as_typed(item: pytest.Item) -> str:
+    """The id of a test with its path from where pytest was started, while `nodeid` has it from the root."""
+    _, separator, inside = item.nodeid.partition("::")
+    return os.path.relpath(item.path, item.config.invocation_params.dir) + separator + inside
+
+
+def _note_seeds(error: BaseException) -> None:
+    """Beside what went wrong: how the same chances are drawn again."""
+    for cluster in _cluster_module().live_clusters.values():
+        if cluster.has_faults:
+            cluster.faults.note_in(error)
 
 
 def _journals() -> Iterator[tuple[str, str]]:
@@ -121,12 +152,22 @@ _of_call = pytest.StashKey[list[Any]]()
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Note which clusters the test itself starts: those of fixtures may live longer."""
+    """Note which clusters the test itself starts: those of fixtures may live longer. A fault must have been set."""
     module = _cluster_module()
     known = list(module.footprints) if module is not None else []
+    _never_set()
+    os.environ[_TEST_VARIABLE] = _as_typed(item)
     try:
-        return (yield)
+        result = yield
+        if forgotten := _never_set():
+            pytest.fail("\n".join(forgotten), pytrace=False)
+        return result
+    except BaseException as error:
+        if _cluster_module() is not None:
+            _note_seeds(error)
+        raise
     finally:
+        del os.environ[_TEST_VARIABLE]
         module = _cluster_module()
         if module is not None:
             item.stash[_of_call] = [footprint for footprint in module.footprints if footprint not in known]
@@ -135,7 +176,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
     """After the fixtures are gone, nothing of what the test started may be left."""
-    _reset_faults(item)
+    _hand_over(item)
     result = yield
     left_over: list[str] = []
     module = _cluster_module()

@@ -45,26 +45,28 @@ class Stuck:
     """Context managers that bring a task into a bad state, and undo what can be undone at the end of the block.
 
     `node` is where the parent runs, or the one task; `child_node` where its child does. By default these are the
-    second and the first node.
+    second and the first node. All of them give a `StuckTask`.
     """
 
     def __init__(self, cluster: Cluster, faults: Faults) -> None:
         self._cluster, self._faults = cluster, faults
 
     @contextmanager
-    def ignores_cancel(self, node: ClusterNode | None = None, *, duration: str = "30s") -> Iterator[StuckTask]:
+    def ignores_cancel(self, node: ClusterNode | str | None = None, *, duration: str = "30s") -> Iterator[StuckTask]:
         """A task that was cancelled and works on, until its `duration` is over."""
         plan = {"action": f"{ACTION}/ignores_cancel", "on_cancel": "ignores", "duration": duration}
         yield self._cancelled(plan, node)
 
     @contextmanager
-    def stops_late(self, node: ClusterNode | None = None, *, after: str = "5s") -> Iterator[StuckTask]:
+    def stops_late(self, node: ClusterNode | str | None = None, *, after: str = "5s") -> Iterator[StuckTask]:
         """A task that was cancelled, and stops so long after it."""
         plan = {"action": f"{ACTION}/stops_late", "duration": UNTIL_CANCELLED}
         yield self._cancelled({**plan, "on_cancel": "stops_late", "stops_after": after}, node)
 
     @contextmanager
-    def lost_ban(self, node: ClusterNode | None = None, child_node: ClusterNode | None = None) -> Iterator[StuckTask]:
+    def lost_ban(
+        self, node: ClusterNode | str | None = None, child_node: ClusterNode | str | None = None
+    ) -> Iterator[StuckTask]:
         """A child that never hears that its parent was cancelled: the ban was lost, and the cancel is not answered.
 
         At the end the link between the two closes, which ends all of it.
@@ -82,7 +84,9 @@ class Stuck:
         _until(lambda: not self._runs(child) and not self._runs(parent), "parent and child ended with their link")
 
     @contextmanager
-    def lost_unban(self, node: ClusterNode | None = None, child_node: ClusterNode | None = None) -> Iterator[StuckTask]:
+    def lost_unban(
+        self, node: ClusterNode | str | None = None, child_node: ClusterNode | str | None = None
+    ) -> Iterator[StuckTask]:
         """A ban that stays after parent and child have ended, because its removal was lost.
 
         Nothing takes it away but the end of one of the two nodes; so at the end the child's node is restarted.
@@ -97,7 +101,7 @@ class Stuck:
 
     @contextmanager
     def child_outlives_parent(
-        self, node: ClusterNode | None = None, child_node: ClusterNode | None = None
+        self, node: ClusterNode | str | None = None, child_node: ClusterNode | str | None = None
     ) -> Iterator[StuckTask]:
         """A child that runs on after its parent has ended, which took it for failed. At the end it is cancelled."""
         asking, asked = self._pair(node, child_node)
@@ -118,8 +122,8 @@ class Stuck:
     @contextmanager
     def orphan(
         self,
-        node: ClusterNode | None = None,
-        child_node: ClusterNode | None = None,
+        node: ClusterNode | str | None = None,
+        child_node: ClusterNode | str | None = None,
         *,
         duration: str = "30s",
     ) -> Iterator[StuckTask]:
@@ -137,11 +141,13 @@ class Stuck:
 
     # ------------------------------------------------------------------ how it is done
 
-    def _pair(self, node: ClusterNode | None, child_node: ClusterNode | None) -> tuple[ClusterNode, ClusterNode]:
+    def _pair(
+        self, node: ClusterNode | str | None, child_node: ClusterNode | str | None
+    ) -> tuple[ClusterNode, ClusterNode]:
         nodes = self._cluster.nodes
         if len(nodes) < 2:
             raise ClusterError("A child on another node needs a cluster of two nodes at least.")
-        return node or nodes[1], child_node or nodes[0]
+        return self._cluster.node(node or nodes[1]), self._cluster.node(child_node or nodes[0])
 
     def _family(self, name: str, asking: ClusterNode, asked: ClusterNode) -> tuple[str, str]:
         """A task on one node with a child on the other, both until they are cancelled. Returns their ids."""
@@ -150,7 +156,7 @@ class Stuck:
         parent = self._cluster.start_work(plan, node=asking)
         return parent, self._child_of(parent)
 
-    def _cancelled(self, plan: dict[str, Any], node: ClusterNode | None) -> StuckTask:
+    def _cancelled(self, plan: dict[str, Any], node: ClusterNode | str | None) -> StuckTask:
         task_id = self._cluster.start_work(plan, node=node or self._cluster.nodes[0])
         self._cluster.cancel_tasks(task_id)
         return StuckTask(task_id)

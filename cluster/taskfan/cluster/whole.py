@@ -1,11 +1,13 @@
-"""Whether a cluster is whole: every node that runs reaches every other, and all agree on who is there."""
+"""Whether a cluster is whole: every running node reaches every other, and all agree on who is there; making it so."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
 from taskfan.cluster.errors import ClusterError
+from taskfan.cluster.messages import FaultCommand
 from taskfan.cluster.rest_client import ask
 
 if TYPE_CHECKING:
@@ -30,6 +32,25 @@ def wait_until_whole(cluster: Cluster, timeout_s: float = TIMEOUT_S) -> None:
         if time.monotonic() > deadline_s:
             raise ClusterError(f"The cluster is not whole again after {timeout_s:g} s: {missing}.")
         time.sleep(INTERVAL_S)
+
+
+def recover(cluster: Cluster) -> None:
+    """Undo what was done to a cluster: see `Cluster.recover`."""
+    cluster.ask_faults(FaultCommand("reset"))
+    states = {node.id: node.state for node in cluster.status().nodes}
+    for node in cluster.nodes:
+        # One that is slow to join is waited for below.
+        with contextlib.suppress(ClusterError):
+            if states[node.id] == "paused":
+                node.resume()
+            elif states[node.id] != "running":
+                node.start()
+    if cluster.has_faults or set(states.values()) != {"running"}:
+        wait_until_whole(cluster)
+    ended = [node.name for node in cluster.status().nodes if node.state != "running"]
+    if ended:
+        raise ClusterError(f"The cluster did not recover: {', '.join(ended)} could not be started.")
+    cluster.cancel_tasks(actions="*")
 
 
 def what_is_missing(cluster: Cluster) -> str | None:

@@ -7,13 +7,17 @@ import pytest
 pytest_plugins = ["pytester"]
 
 
-def test_a_fault_that_never_struck_fails_its_test_and_a_seed_is_taken_from_the_environment(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     # The options of the run that runs this are none of the inner one.
     for name in ("PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TASKFAN_SEED", "482")
+
+
+def test_a_fault_that_never_struck_fails_its_test_and_a_seed_is_taken_from_the_environment(
+    pytester: pytest.Pytester,
+) -> None:
     pytester.makepyfile(
         test_inner="""
         import pytest
@@ -42,5 +46,44 @@ def test_a_fault_that_never_struck_fails_its_test_and_a_seed_is_taken_from_the_e
             "*FaultNeverFired: The fault fault-1 (kind=drop, action=no:such, probability=0.5, *) spoiled nothing.*",
             "*REPRODUCE WITH: TASKFAN_SEED=482 pytest *test_inner.py::test_idle",
             "*REPRODUCE WITH: TASKFAN_SEED=482 pytest *test_inner.py::test_wrong",
+        ]
+    )
+
+
+def test_what_a_test_forgets_or_asserts_too_late_fails_it_with_a_line_to_paste_where_pytest_runs(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = pytester.mkdir("inner")
+    pytester.makeini("[pytest]")
+    (inner / "test_inner.py").write_text(
+        """
+import pytest
+from taskfan.cluster import ClusterError
+
+pytestmark = pytest.mark.nodes(2)
+
+def test_forgets_to_set(opensearch_cluster):
+    opensearch_cluster.faults.drop("*lists[n]", to="*2")
+    opensearch_cluster.faults.pause("opensearch-node2")
+
+def test_misspells(opensearch_cluster):
+    with pytest.raises(ClusterError, match=r"\\[acton\\] is no field .* Did you mean \\[action\\]"):
+        opensearch_cluster.faults.drop(to="*2", acton="x")
+
+def test_asserts_after_the_block(opensearch_cluster):
+    with opensearch_cluster.faults.fail("*lists[n]", to="*2") as fault:
+        opensearch_cluster.list_tasks(node="opensearch-node1")
+    assert fault.hit_count == 77
+"""
+    )
+    monkeypatch.chdir(inner)
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(failed=2, passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "a fault (kind=drop, action=[*]lists[[]n[]], to=[*]2) was made and never set: use it in a `with` block*",
+            "a condition of opensearch-node2 was made and never set: *",
+            "*assert 1 == 77",
+            "*REPRODUCE WITH: TASKFAN_SEED=482 pytest test_inner.py::test_asserts_after_the_block",
         ]
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -16,6 +17,7 @@ Kind = Literal["drop", "fail", "delay", "refuse", "disconnect", "duplicate", "re
 On = Literal["request", "reply"]
 Distribution = Literal["uniform", "normal", "exponential"]
 How = Literal["rejected", "not_connected"]
+_CHOICES: Mapping[str, Any] = {"kind": Kind, "on": On, "distribution": Distribution, "how": How}
 
 # These spoil a whole link and both its directions, for as long as the rule stands; the others spoil single messages.
 LINK_KINDS = ("cut", "blackhole", "slow")
@@ -38,6 +40,14 @@ _NOT_OF_LINKS = (
     *("first", "every", "after", "probability", "budget"),
 )
 MOST_SECONDS = 86_400.0
+# A message that is to be overtaken goes alone when no other comes in this time.
+REORDER_LIMIT_S = 0.5
+# What a field wants, where its type alone does not say it to people.
+_WANTED = {
+    **{name: f"is one of {', '.join(get_args(choice))}" for name, choice in _CHOICES.items()},
+    "error": "is a map such as {type: io_exception, reason: broken, status: 500}",
+    "between": "is two time values such as [1s, 5s]",
+}
 _BYTES = {"kb": 1 << 10, "mb": 1 << 20, "b": 1}
 
 
@@ -151,14 +161,18 @@ def read_rule(values: object) -> FaultRule:
         raise InvalidFault("rule", "is a map of fields, such as {kind: drop, to: opensearch-node2}")
     unknown = [name for name in values if name not in FIELDS]
     if unknown:
-        raise InvalidFault(str(unknown[0]), f"is no field of a fault rule; known are {', '.join(FIELDS)}")
+        near = difflib.get_close_matches(str(unknown[0]), FIELDS, 1)
+        meant = f" Did you mean [{near[0]}]?" if near else ""
+        raise InvalidFault(str(unknown[0]), f"is no field of a fault rule; known are {', '.join(FIELDS)}.{meant}")
     if "kind" not in values:
         raise InvalidFault("kind", "is missing")
     try:
         rule = msgspec.convert(values, FaultRule)
     except msgspec.ValidationError as error:
         problem, _, place = str(error).partition(" - at `$.")
-        raise InvalidFault(place.rstrip("`") or "rule", problem[:1].lower() + problem[1:]) from None
+        field = place.rstrip("`") or "rule"
+        wanted = f" It {_WANTED[field]}." if field in _WANTED else ""
+        raise InvalidFault(field, problem[:1].lower() + problem[1:] + wanted) from None
     _check_alone(rule)
     return rule
 

@@ -9,13 +9,11 @@ from taskfan.node.clock import Clock, TimerHandle
 from taskfan.node.errors import NodeNotConnected, Rejected, TaskfanError
 from taskfan.node.faults.decide import Decision, RuleState, Step
 from taskfan.node.faults.fault_journal import message_spoiled
-from taskfan.node.faults.rule import FaultError, On
+from taskfan.node.faults.rule import REORDER_LIMIT_S, FaultError, On
 from taskfan.node.link import Answer, SendingEnd
 from taskfan.node.link_transport import LinkTransport
 from taskfan.node.transport import Request
 
-# A message that is to be overtaken goes alone when no other comes in this time.
-REORDER_LIMIT_S = 0.5
 # What a frame holds besides its payload, roughly: names, ids, lengths.
 FRAME_OVERHEAD_BYTES = 64
 
