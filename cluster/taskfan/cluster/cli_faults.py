@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,15 +19,37 @@ LINK_KINDS = ("cut", "blackhole", "slow")
 
 
 def _ask(name: str, command: FaultCommand) -> list[FaultReport]:
+    from taskfan.cluster.errors import ClusterError
     from taskfan.cluster.launch import Control
 
-    return Control.connect(name).ask_faults(command)
+    try:
+        return Control.connect(name).ask_faults(command)
+    except ClusterError as error:
+        error.args = (_with_options(error.message),)
+        error.message = _with_options(error.message)
+        raise
+
+
+def _with_options(message: str) -> str:
+    """Fields of rules and shapes as the options that they are here; those behind a noun are values."""
+    context = click.get_current_context()
+    options = [option for parameter in context.command.params for option in parameter.opts]
+
+    def shown(found: re.Match[str]) -> str:
+        option = f"--{re.sub('[._]', '-', found[1])}"
+        return option if option in options else found[0]
+
+    return re.sub(r"(?<!kind )(?<!shape )(?<!named )(?<!id )\[([a-z_.]+)]", shown, message)
 
 
 def _json(values: Any) -> None:
     import msgspec
 
     click.echo(json.dumps(msgspec.to_builtins(values), indent=2))
+
+
+def _hits(count: int) -> str:
+    return f"{count} hit{'s' * (count != 1)}"
 
 
 @click.group()
@@ -67,10 +90,10 @@ def fault() -> None:
 @click.option("--error-status", type=int, help="Of `fail`: its REST status.")
 @click.option("--at-once", is_flag=True, help="Of `fail` on reply: while it still runs.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of probability and jitter.")
-@click.option("--label", default="", help="What to call it.")
+@click.option("--fault-name", default="", help="What to call it.")
 @NAME
 @JSON
-def add(name: str, as_json: bool, label: str, **options: Any) -> None:
+def add(name: str, as_json: bool, fault_name: str, **options: Any) -> None:
     """Set a fault of one rule, and print its id.
 
     \b
@@ -99,7 +122,7 @@ def add(name: str, as_json: bool, label: str, **options: Any) -> None:
     rule = {key.rstrip("_"): value for key, value in options.items() if value not in (None, False)}
     if any(value is not None for value in error.values()):
         rule["error"] = {key: value for key, value in error.items() if value is not None}
-    [report] = _ask(name, FaultCommand("add", name=label, rules=[rule]))
+    [report] = _ask(name, FaultCommand("add", name=fault_name, rules=[rule]))
     if as_json:
         _json(report)
     else:
@@ -121,7 +144,8 @@ def list_(name: str, as_json: bool) -> None:
 
     reports = _ask(name, FaultCommand("list"))
     if as_json:
-        _json(reports)
+        # Hits are told by `fault hits`: an empty list here would look like none.
+        _json([{"fault": report.fault, "hit_count": report.hit_count} for report in reports])
     elif not reports:
         click.echo("No fault is set.")
     else:
@@ -157,7 +181,7 @@ def hits(fault_id: str, name: str, as_json: bool) -> None:
     if as_json:
         _json(report)
         return
-    click.echo(f"{report.hit_count} hits.")
+    click.echo(f"{_hits(report.hit_count)}.")
     for hit in report.hits:
         what = f"{hit['on']} of {hit['action']}" if hit["action"] else "link"
         behalf = f" for {hit['parent_task_id']}" if hit["parent_task_id"] else ""
@@ -178,7 +202,7 @@ def rm(fault_ids: tuple[str, ...], name: str) -> None:
 
     for fault_id in fault_ids:
         [report] = _ask(name, FaultCommand("remove", fault=fault_id))
-        click.echo(f"Fault [{fault_id}] is removed after {report.hit_count} hits.")
+        click.echo(f"Fault [{fault_id}] is removed after {_hits(report.hit_count)}.")
 
 
 @fault.command()

@@ -66,7 +66,7 @@ class FaultControl:
 
     async def add(self, rules: Sequence[Any], name: str = "") -> Fault:
         """Set rules that belong together. Raises InvalidFault, and nothing is set."""
-        read = [self._checked(values) for values in rules]
+        read = [self._checked(values, f"rules[{at}]." if len(rules) > 1 else "") for at, values in enumerate(rules)]
         if not read:
             raise InvalidFault("rules", "is empty: a fault has one rule at least")
         count = sum(len(fault.rules) for fault in self._faults.values())
@@ -149,9 +149,13 @@ class FaultControl:
     def _nodes(self) -> list[DiscoveryNode]:
         return [member.discovery_node() for member in self._cluster.members]
 
-    def _checked(self, values: Any) -> FaultRule:
-        rule = read_rule(values)
-        check_rule(rule, self._nodes())
+    def _checked(self, values: Any, path: str) -> FaultRule:
+        """The rule of a map. Raises InvalidFault; `path` names the rule where there are several."""
+        try:
+            rule = read_rule(values)
+            check_rule(rule, self._nodes())
+        except InvalidFault as error:
+            raise InvalidFault(f"{path}{error.field}", error.problem) from None
         return rule
 
     @contextlib.asynccontextmanager

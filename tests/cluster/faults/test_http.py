@@ -188,6 +188,7 @@ def test_what_cannot_be_done_is_refused(
         ("/faults", {"kind": "drop", "frist": 1}, "frist"),
         ("/faults", {"kind": "drop", "first": "1"}, "first"),
         ("/faults", {"rules": [{"kind": "drop"}], "note": "x"}, "note"),
+        ("/faults", {"rules": [{"kind": "drop"}, {"kind": "drop", "to": "nobody"}]}, "rules[1].to"),
         ("/faults", {"shape": "star"}, "shape"),
         ("/faults", {"shape": "isolate"}, "nodes"),
         ("/partition", {"shape": "by_attribute", "attribute": "zone"}, "attribute"),
@@ -216,7 +217,9 @@ def test_a_fault_is_created_seen_changed_and_deleted(api: Api, cluster: Cluster)
     path = f"/faults/{fault['id']}"
     assert [f["caused_by"]["type"] for f in cluster.list_tasks()["node_failures"]] == ["io_exception"]
 
-    assert api.ask("GET", "/faults")[1]["faults"][0]["hit_count"] == 1
+    [listed] = api.ask("GET", "/faults")[1]["faults"]
+    assert (listed["hit_count"], "hits" in listed) == (1, False)
+    assert "hits" not in api.ask("GET", path)[1]
     hits = api.ask("GET", f"{path}/hits")[1]["hits"]
     assert [(hit["fault"], hit["kind"], hit["to"]) for hit in hits] == [(fault["id"], "fail", "opensearch-node2")]
 

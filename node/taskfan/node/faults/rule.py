@@ -56,7 +56,7 @@ class InvalidFault(IllegalArgument):
 
     def __init__(self, field: str, problem: str) -> None:
         super().__init__(f"[{field}] {problem}")
-        self.field = field
+        self.field, self.problem = field, problem
 
 
 class FaultError(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
