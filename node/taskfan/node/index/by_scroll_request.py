@@ -9,23 +9,19 @@ import enum
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
-from taskfan.node.errors import IllegalArgument, NumberFormat, TaskfanError, ValidationFailed
+from taskfan.node.errors import IllegalArgument, NumberFormat, ValidationFailed
 from taskfan.node.ids import parse_long
 from taskfan.node.index.active_shards import ActiveShardCount
 from taskfan.node.index.by_scroll_status import float32
-from taskfan.node.index.documents import OpType, VersionType, parse_op_type
-from taskfan.node.index.errors import XContentParse
+from taskfan.node.index.documents import OpType, VersionType
 from taskfan.node.index.index_names import SEARCH_OPTIONS, IndicesOptions
-from taskfan.node.index.scripts import Script, parse_script
-from taskfan.node.index.search_source import SearchSource, Slice, parse_search
+from taskfan.node.index.scripts import Script
+from taskfan.node.index.search_source import SearchSource, Slice
 from taskfan.node.index.sorting import Sort
-from taskfan.node.index.source_filter import SourceFilter
-from taskfan.node.index.x_content import Body, Path, Place, read_body, token_name
 
 ALL_DOCS = -1
 AUTO_SLICES = 0
@@ -232,162 +228,3 @@ def parse_conflicts(text: str) -> bool:
     if text not in ("abort", "proceed"):
         raise IllegalArgument(f'conflicts may only be "proceed" or "abort" but was [{text}]')
     return text == "abort"
-
-
-def read_reindex(raw: bytes) -> ByScrollRequest:
-    """The body of a reindex.
-
-    Raises:
-        BodyUnreadable: there is none.
-        XContentParse: a field is unknown, or its value does not do; the cause says why.
-    """
-    body = read_body(raw)
-    if not isinstance(body.value, dict):
-        raise body.x_content_parse(f"[reindex] Expected START_OBJECT but was: {token_name(body.value)}", ())
-    request = ByScrollRequest(Kind.REINDEX)
-    for name, value in body.value.items():
-        request = _with_field(request, body, name, value)
-    return request
-
-
-_FIELD_TYPES: Mapping[str, tuple[type, ...]] = {
-    "source": (dict,),
-    "dest": (dict,),
-    "script": (dict,),
-    "max_docs": (int, float, str),
-    "size": (int, float, str),
-    "conflicts": (str,),
-}
-
-
-def _with_field(request: ByScrollRequest, body: Body, name: str, value: Any) -> ByScrollRequest:
-    if name not in _FIELD_TYPES:
-        raise body.x_content_parse(f"[reindex] unknown field [{name}]", (name,), "key")
-    if type(value) not in _FIELD_TYPES[name]:
-        raise body.x_content_parse(f"[reindex] {name} doesn't support values of type: {token_name(value)}", (name,))
-    try:
-        match name:
-            case "source":
-                return _with_source(request, value)
-            case "dest":
-                return replace(request, destination=_read_destination(body, value))
-            case "script":
-                return replace(request, script=_read_script(value))
-            case "conflicts":
-                return replace(request, abort_on_conflict=parse_conflicts(value))
-        return with_max_docs_once(request, _whole(value))
-    except TaskfanError as error:
-        shown = "max_docs" if name == "size" else name
-        place = _place_of_fault(body, name, error)
-        raise XContentParse(f"[reindex] failed to parse field [{shown}]", *place, cause=error) from None
-
-
-def _place_of_fault(body: Body, name: str, error: TaskfanError) -> Place:
-    """Where OpenSearch's parser stands when a field turns out wrong."""
-    if name == "source":
-        # The source is read as a whole before it is looked at.
-        return body.place((name,), "end")
-    if name != "dest" or not isinstance(error, XContentParse):
-        return body.place((name,), "end" if isinstance(body.value[name], dict) else "value")
-    unknown = next((key for key in body.value[name] if f"unknown field [{key}]" in (error.reason or "")), None)
-    return Place(error.line, error.column) if unknown is None else body.place((name, unknown))
-
-
-def _whole(value: Any) -> int:
-    if isinstance(value, str):
-        number = parse_long(value)
-        if number is None:
-            raise NumberFormat(f'For input string: "{value}"')
-        return number
-    return int(value)
-
-
-def _with_source(request: ByScrollRequest, given: Mapping[str, Any]) -> ByScrollRequest:
-    source = dict(given)
-    indices = _read_indices(source.pop("index", None))
-    remote = _read_remote(source.pop("remote", None))
-    # What is left is a search of its own, and its faults are placed within it.
-    search = parse_search(read_body(msgspec.json.encode(source)))
-    return replace(request, indices=indices, source=_with_batch_size(search), remote=remote)
-
-
-def _read_remote(given: Any) -> str | None:
-    """The host and port of another cluster to read from, which is refused once the work begins."""
-    if given is None:
-        return None
-    host = given.get("host") if isinstance(given, dict) else None
-    if not isinstance(host, str):
-        raise IllegalArgument("[host] must be specified to reindex from a remote cluster")
-    return host.partition("//")[2].partition("/")[0]
-
-
-def _with_batch_size(search: SearchSource) -> SearchSource:
-    return replace(search, size=DEFAULT_BATCH_SIZE) if search.size is None else search
-
-
-def _read_indices(given: Any) -> tuple[str, ...]:
-    if given is None:
-        return ()
-    if isinstance(given, list):
-        return tuple(map(str, given))
-    if not isinstance(given, str):
-        raise IllegalArgument(f"Expected [index] to be a list or a string but was [{given}]")
-    return tuple(given.split(","))
-
-
-def _read_destination(body: Body, given: Mapping[str, Any]) -> Destination:
-    found: dict[str, Any] = {}
-    for name, value in given.items():
-        path: Path = ("dest", name)
-        if name not in ("index", "routing", "op_type", "pipeline", "version_type"):
-            raise body.x_content_parse(f"[dest] unknown field [{name}]", path, "key")
-        if not isinstance(value, str):
-            raise body.x_content_parse(f"[dest] {name} doesn't support values of type: {token_name(value)}", path)
-        try:
-            readers = {"op_type": parse_op_type, "version_type": VersionType.parse}
-            found[name] = readers[name](value) if name in readers else value
-        except IllegalArgument as error:
-            raise body.x_content_parse(f"[dest] failed to parse field [{name}]", path, cause=error) from None
-    return Destination(**found)
-
-
-def _read_script(given: Mapping[str, Any]) -> Script:
-    if given.get("source") is None and given.get("id") is None:
-        raise IllegalArgument("must specify either [source] for an inline script or [id] for a stored script")
-    return parse_script(given)
-
-
-def read_by_query(kind: Kind, indices: tuple[str, ...], raw: bytes) -> ByScrollRequest:
-    """The body of an update or delete by query: that of a search, with `conflicts`, `max_docs` and `script`.
-
-    Raises:
-        ParsingFailed, XContentParse, IllegalArgument: in the words of OpenSearch.
-    """
-    request = ByScrollRequest(kind, indices)
-    if kind is Kind.DELETE_BY_QUERY:
-        request = replace(request, source=replace(request.source, fetch_source=SourceFilter(False)))
-    if not raw.strip():
-        return request
-    body = read_body(raw)
-    search = dict(body.value) if isinstance(body.value, dict) else body.value
-    if isinstance(search, dict):
-        request = _with_own_fields(request, search)
-    # What is left is a search of its own, and its faults are placed within it.
-    source = parse_search(read_body(msgspec.json.encode(search)))
-    if source.size is not None:
-        # The size of the search is an old name for the number of documents.
-        request = with_max_docs_once(request, source.size)
-    fetch_source = source.fetch_source or request.source.fetch_source
-    return replace(request, source=replace(source, size=DEFAULT_BATCH_SIZE, fetch_source=fetch_source))
-
-
-def _with_own_fields(request: ByScrollRequest, search: dict[str, Any]) -> ByScrollRequest:
-    conflicts = search.pop("conflicts", None)
-    if conflicts is not None:
-        request = replace(request, abort_on_conflict=parse_conflicts(str(conflicts)))
-    if request.kind is Kind.UPDATE_BY_QUERY:
-        script = search.pop("script", None)
-        if script is not None:
-            request = replace(request, script=parse_script(script))
-    max_docs = search.pop("max_docs", None)
-    return request if max_docs is None else with_max_docs_once(request, _whole(max_docs))

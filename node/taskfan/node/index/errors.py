@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -215,6 +215,16 @@ class QueryShardFailed(TaskfanError):
     def __init__(self, shard: ShardId, reason: str, *, cause: TaskfanError | None = None) -> None:
         metadata = {"index": shard.index, "index_uuid": shard.index_uuid}
         super().__init__(reason, metadata=metadata, cause=cause)
+
+
+class NotSimulated(TaskfanError):
+    """A part of OpenSearch's searches that taskfan does not have. Differs: there is no such error there."""
+
+    kind = "not_implemented_exception"
+    http_status = 501
+
+    def __init__(self, name: str, what: str, known: Iterable[str]) -> None:
+        super().__init__(f"[{name}] is {what} of OpenSearch that taskfan does not have; it has {', '.join(known)}")
 
 
 class SearchFailed(TaskfanError):

@@ -1,7 +1,7 @@
 """Queries read from the body of a search, with OpenSearch's words for what is wrong with them. Pure.
 
-Source: OpenSearch `AbstractQueryBuilder.parseInnerQueryBuilder` and the `fromXContent` of each query. Differs: any
-name but that of the queries known here is an unknown query.
+Source: OpenSearch `AbstractQueryBuilder.parseInnerQueryBuilder` and the `fromXContent` of each query. Differs: the
+queries that are not there are refused by an error that says so.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from taskfan.node.errors import IllegalArgument, TaskfanError
-from taskfan.node.index.errors import IllegalState, NamedObjectNotFound, ParsingFailed, XContentParse
+from taskfan.node.index.errors import IllegalState, NamedObjectNotFound, NotSimulated, ParsingFailed, XContentParse
 from taskfan.node.index.field_values import java_text
 from taskfan.node.index.query import Bool, Exists, Ids, Match, MatchAll, MatchNone, Query, Range, Regexp, Terms
 from taskfan.node.index.regexps import DEFAULT_MAX_DETERMINIZED_STATES
@@ -86,8 +86,10 @@ def _parse(at: _At) -> Query:
         raise at.body.parsing_failed(f"[{name}] query malformed, no start_object after query name", inner.path)
     parser = _PARSERS.get(name)
     if parser is None:
+        if name in _OPENSEARCH_QUERIES:
+            raise NotSimulated(name, "a query", _PARSERS)
         cause = NamedObjectNotFound(f"unknown field [{name}]", *at.body.place(inner.path))
-        advice = "" if name in _OPENSEARCH_QUERIES else did_you_mean(name, _OPENSEARCH_QUERIES)
+        advice = did_you_mean(name, _OPENSEARCH_QUERIES)
         raise at.body.parsing_failed(f"unknown query [{name}]{advice}", inner.path, cause=cause)
     query = parser(inner)
     if len(at.value) > 1:

@@ -1,7 +1,7 @@
 """What a search asks for: its body and the parameters that stand for parts of it. Pure.
 
-Source: OpenSearch `SearchSourceBuilder`, `RestSearchAction`. Differs: what is not known here is refused as an unknown
-key, aggregations and highlighting among it.
+Source: OpenSearch `SearchSourceBuilder`, `RestSearchAction`. Differs: aggregations, highlighting and more are not
+there, which an error says.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from typing import Any
 
 import msgspec
 
-from taskfan.node.errors import IllegalArgument, NumberFormat, ValidationFailed
+from taskfan.node.errors import IllegalArgument, NumberFormat, TaskfanError, ValidationFailed
 from taskfan.node.ids import parse_long
+from taskfan.node.index.errors import NotSimulated
 from taskfan.node.index.query import Query, to_object
 from taskfan.node.index.query_parsing import parse_query
 from taskfan.node.index.sorting import Sort, is_by_score, parse_sorts
 from taskfan.node.index.source_filter import SourceFilter
-from taskfan.node.index.x_content import Body, Path, read_body, token_name
+from taskfan.node.index.x_content import Body, Path, read_body, token_name, unknown_field, whole_number
 
 DEFAULT_SIZE = 10
 DEFAULT_TRACK_TOTAL_HITS = 10_000
@@ -137,21 +138,34 @@ def parse_search(body: Body) -> SearchSource:
 
     Raises:
         ParsingFailed, XContentParse, IllegalArgument, NumberFormat: in the words of OpenSearch.
+        NotSimulated: it asks for what taskfan does not have.
     """
     if not isinstance(body.value, dict):
         found = token_name(body.value)
         raise body.parsing_failed(f"Expected [START_OBJECT] but found [{found}]", ())
     fields: dict[str, Any] = {}
     for name, value in body.value.items():
+        if name in _NOT_SIMULATED:
+            raise NotSimulated(name, "a part of searches", _READERS)
         reader = _READERS.get(name)
-        # Each key takes a value or an object, as OpenSearch's parser sorts them by the token that begins them.
-        listed = isinstance(value, list) and name not in ("sort", "_source", "stored_fields", "stats")
-        if reader is None or value is None or listed:
+        if reader is None or not _may_be(name, value):
             raise body.parsing_failed(f"Unknown key for a {token_name(value)} in [{name}].", (name,))
         field, read = reader
         if field:
             fields[field] = read(body, (name,), value)
     return SearchSource(**fields)
+
+
+def _may_be(name: str, value: Any) -> bool:
+    """Whether a key takes what begins so: OpenSearch's parser sorts keys by the token that follows them."""
+    match value:
+        case None:
+            return False
+        case dict():
+            return name in ("query", "_source", "sort", "slice", "taskfan")
+        case list():
+            return name in ("sort", "_source", "stored_fields", "stats")
+    return name not in ("query", "slice", "taskfan", "stats")
 
 
 def _read_query(body: Body, path: Path, value: Any) -> Query:
@@ -195,21 +209,38 @@ def _read_source(body: Body, path: Path, value: Any) -> SourceFilter:
     return SourceFilter.parse(value)
 
 
+_SLICE_FIELDS: Mapping[str, tuple[type, ...]] = {"field": (str,), "id": (int, float, str), "max": (int, float, str)}
+
+
 def _read_slice(body: Body, path: Path, value: Any) -> Slice:
-    for name in value:
-        if name not in ("id", "max", "field"):
-            raise body.x_content_parse(f"[slice] unknown field [{name}]", (*path, name), "key")
-    slice_id, most = _integer(value.get("id", -1)), _integer(value.get("max", -1))
-    for name, fault in (
-        ("id", "id must be greater than or equal to 0" if slice_id < 0 else None),
-        ("max", "max must be greater than 1" if most <= 1 else None),
-        ("max", "max must be greater than id" if most <= slice_id else None),
-    ):
-        if fault is not None:
-            place = (*path, name) if name in value else path
-            cause = IllegalArgument(fault)
-            raise body.x_content_parse(f"[slice] failed to parse field [{name}]", place, cause=cause)
-    return Slice(slice_id, most, str(value.get("field", "_id")))
+    """Source: OpenSearch `SliceBuilder`. Differs: one without `id` or `max` is refused; there it never ends."""
+    found: dict[str, Any] = {}
+    for name, given in value.items():
+        place = (*path, name)
+        if name not in _SLICE_FIELDS:
+            raise unknown_field(body, "slice", place, _SLICE_FIELDS)
+        if type(given) not in _SLICE_FIELDS[name]:
+            raise body.x_content_parse(f"[slice] {name} doesn't support values of type: {token_name(given)}", place)
+        try:
+            found[name] = given if name == "field" else whole_number(body, place, given)
+            _check_slice(name, found)
+        except TaskfanError as cause:
+            raise body.x_content_parse(f"[slice] failed to parse field [{name}]", place, cause=cause) from None
+    for name in ("id", "max"):
+        if name not in found:
+            cause = IllegalArgument(f"{name} is missing")
+            raise body.x_content_parse(f"[slice] failed to parse field [{name}]", path, cause=cause)
+    return Slice(**found)
+
+
+def _check_slice(name: str, found: Mapping[str, Any]) -> None:
+    slice_id, most = found.get("id"), found.get("max")
+    if name == "id" and slice_id is not None and slice_id < 0:
+        raise IllegalArgument("id must be greater than or equal to 0")
+    if name == "max" and most is not None and most <= 1:
+        raise IllegalArgument("max must be greater than 1")
+    if slice_id is not None and most is not None and most <= slice_id:
+        raise IllegalArgument("max must be greater than id")
 
 
 def _read_cost(body: Body, path: Path, value: Any) -> int:
@@ -254,6 +285,13 @@ _READERS: Mapping[str, _Reader] = {
     "stats": ("", _read_any),
     "min_score": ("", _read_any),
 }
+# What OpenSearch reads besides. Source: `SearchSourceBuilder.parseXContent`.
+_NOT_SIMULATED = frozenset(
+    [
+        *("aggs", "aggregations", "highlight", "suggest", "rescore", "collapse", "post_filter", "search_after", "pit"),
+        *("fields", "docvalue_fields", "script_fields", "derived", "indices_boost", "ext", "search_pipeline"),
+    ]
+)
 
 
 def read_count_body(raw: bytes) -> SearchSource:

@@ -6,14 +6,16 @@ find the place of what was wrong: OpenSearch parses as a stream and names the pl
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from taskfan.node.errors import TaskfanError
+from taskfan.node.errors import IllegalArgument, NumberFormat, TaskfanError
 from taskfan.node.index.errors import BodyUnreadable, JsonUnreadable, NotXContent, ParsingFailed, XContentParse
+from taskfan.node.index.suggestions import did_you_mean
 
 Path = tuple[str | int, ...]
 Part = Literal["key", "value", "end"]
@@ -57,6 +59,11 @@ class Body(msgspec.Struct, frozen=True):
         offset = next((at for at, *found in _parts(self.raw) if found == [path, part]), 0)
         return self._place_of(offset)
 
+    def extent(self, path: Path) -> tuple[int, int]:
+        """Where the number, word or text at `path` begins and ends, in bytes from 0."""
+        offset = next(at for at, *found in _parts(self.raw) if found == [path, "value"])
+        return offset, offset + len(next(_tokens(self.raw[offset:]))[1])
+
     def _place_of(self, offset: int) -> Place:
         return Place(self.raw.count(b"\n", 0, offset) + 1, offset - (self.raw.rfind(b"\n", 0, offset) + 1) + 1)
 
@@ -71,6 +78,52 @@ class Body(msgspec.Struct, frozen=True):
     ) -> XContentParse:
         """An `x_content_parse_exception` at a part of this body; its reason begins with the place."""
         return XContentParse(reason, *self.place(path, part), cause=cause)
+
+
+def unknown_field(body: Body, parser: str, path: Path, known: Iterable[str]) -> XContentParse:
+    """The refusal of a field that a parser does not know, with those it knows that are like it."""
+    advice = did_you_mean(str(path[-1]), known)
+    return body.x_content_parse(f"[{parser}] unknown field [{path[-1]}]{advice}", path, "key")
+
+
+_INT_MAX = 2**31 - 1
+
+
+def whole_number(body: Body, path: Path, value: Any) -> int:
+    """A number of 32 bits, or a text that reads as one; a fraction is cut off.
+
+    Raises:
+        NumberFormat: the text is no number.
+        IllegalArgument, JsonUnreadable: it has more than 32 bits.
+
+    Source: OpenSearch `AbstractXContentParser.intValue`.
+    """
+    if isinstance(value, str):
+        number = _parsed_number(value)
+        if not -_INT_MAX - 1 <= number <= _INT_MAX:
+            raise IllegalArgument(f"Value [{value}] is out of range for an integer")
+        return int(number)
+    if not -_INT_MAX - 1 <= value <= _INT_MAX:
+        start, end = body.extent(path)
+        told = f"Numeric value ({body.raw[start:end].decode()}) out of range of `int` (-2147483648 - 2147483647)"
+        raise _coercion(_coercion(None, told, end), told, end)
+    return int(value)
+
+
+def _coercion(cause: JsonUnreadable | None, told: str, end: int) -> JsonUnreadable:
+    error = JsonUnreadable(f"{told}\n at {_SOURCE.format(end)}", cause=cause)
+    error.kind = "input_coercion_exception"
+    return error
+
+
+def _parsed_number(text: str) -> float:
+    try:
+        number = float(text) if "_" not in text else math.nan
+    except ValueError:
+        number = math.nan
+    if math.isnan(number):
+        raise NumberFormat.of(text.strip())
+    return number
 
 
 def read_body(raw: bytes) -> Body:
