@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from taskfan.node.ids import UNSET, TaskId
 from taskfan.node.task import NO_RESOURCE_STATS, CancelledInfo, Task, TaskTraits
-from taskfan.node.task_json import TaskRow, human_duration, iso_time, join, render, render_tasks
+from taskfan.node.task_json import RowKind, TaskRow, TaskRows, human_duration, iso_time, join, render, render_tasks
 from taskfan.v1 import actions_pb2 as pb
 
 STARTED_MS, CANCELLED_MS = 1_700_000_000_001, 1_795_520_000_000
@@ -187,6 +187,8 @@ def test_a_moment_is_shown_in_utc_with_milliseconds(time_ms: int, text: str) -> 
 
 # ---------------------------------------------------------------------- many tasks
 
+OBJECTS = (pb.TaskRendering.FORM_KEYED, pb.TaskRendering.FORM_LISTED, pb.TaskRendering.FORM_LINES)
+
 
 def rendered(
     tasks: list[Task], form: pb.TaskRendering.Form.ValueType, *, detailed: bool = False, human: bool = False
@@ -207,27 +209,28 @@ def test_each_form_joins_tasks_as_its_reader_needs_them() -> None:
     assert rendered(tasks, pb.TaskRendering.FORM_LINES) == f'"N1:7":\n\n{one}\n"N1:8":\n"N2:3":\n{other}'
 
 
-def test_rows_hold_what_a_table_shows() -> None:
-    tasks = [
-        search_task(),
-        search_task(id=TaskId("N1", 8), parent=TaskId("N2", 3), headers={"X-Opaque-Id": "mine", "X-Request-Id": "r"}),
+def test_rows_hold_what_a_table_shows_and_what_tasks_share_once() -> None:
+    child = {"parent": TaskId("N2", 3), "headers": {"X-Opaque-Id": "mine", "X-Request-Id": "r"}}
+    tasks = [search_task(), *(search_task(id=TaskId("N1", number), **child) for number in (8, 9))]
+    kinds = [
+        RowKind("transport", "indices:data/read/search", "-", "-"),
+        RowKind("transport", "indices:data/read/search", "N2:3", "mine"),
     ]
-    assert read_rows(rendered(tasks, pb.TaskRendering.FORM_ROWS)) == [
-        TaskRow(7, STARTED_MS, 95, "transport", "indices:data/read/search", "-", "-"),
-        TaskRow(8, STARTED_MS, 95, "transport", "indices:data/read/search", "N2:3", "mine"),
-    ]
-    assert read_rows(rendered(tasks[:1], pb.TaskRendering.FORM_ROWS, detailed=True)) == [
-        TaskRow(7, STARTED_MS, 95, "transport", "indices:data/read/search", "-", "-", "indices[a]")
-    ]
+    rows = [TaskRow(7, STARTED_MS, 95, 0), TaskRow(8, STARTED_MS, 95, 1), TaskRow(9, STARTED_MS, 95, 1)]
+    assert read_rows(rendered(tasks, pb.TaskRendering.FORM_ROWS)) == TaskRows(kinds, rows)
+    detailed = read_rows(rendered(tasks[:1], pb.TaskRendering.FORM_ROWS, detailed=True))
+    assert detailed == TaskRows(kinds[:1], [TaskRow(7, STARTED_MS, 95, 0, "indices[a]")])
 
 
-def read_rows(text: str) -> list[TaskRow]:
-    return msgspec.json.decode(f"[{text}]", type=list[TaskRow])
+def read_rows(text: str) -> TaskRows:
+    return msgspec.json.decode(text, type=TaskRows)
 
 
-@pytest.mark.parametrize("form", pb.TaskRendering.Form.values())
-def test_no_tasks_are_no_bytes(form: pb.TaskRendering.Form.ValueType) -> None:
-    assert rendered([], form) == ""
+@pytest.mark.parametrize(
+    ("form", "empty"), [*((form, "") for form in OBJECTS), (pb.TaskRendering.FORM_ROWS, "[[],[]]")]
+)
+def test_no_tasks_are_nothing(form: pb.TaskRendering.Form.ValueType, empty: str) -> None:
+    assert rendered([], form) == empty
 
 
 SOME = st.sampled_from(["", "a", "%", "100%d", "%%b", "\n", '"', "ü", "\ud800"])
@@ -266,8 +269,11 @@ def test_tasks_are_shown_together_as_each_is_shown_alone(
     assert lines[2::3] == bodies
     parents = [json.loads(f"[{line.removesuffix(':')}]") for line in lines[1::3]]
     assert parents == [[str(task.parent)] if task.parent.is_set else [] for task in tasks]
-    rows = read_rows(shown[pb.TaskRendering.FORM_ROWS])
-    assert [(row.number, row.start_time_ms) for row in rows] == [(task.id.number, task.start_time_ms) for task in tasks]
+    table = read_rows(shown[pb.TaskRendering.FORM_ROWS])
+    assert [(row.number, row.start_time_ms) for row in table.rows] == [
+        (task.id.number, task.start_time_ms) for task in tasks
+    ]
+    assert [[table.kinds[row.kind].parent] for row in table.rows] == [parent or ["-"] for parent in parents]
     assert join(tasks, [body.encode() for body in bodies], rendering).bodies.decode() == ",".join(keyed)
 
 

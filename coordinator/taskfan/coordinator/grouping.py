@@ -160,8 +160,11 @@ def _tree(top: int, trees: Trees, bodies: Sequence[bytes]) -> bytes:
             parts.append(bodies[item])
         else:
             parts += bodies[item][:-1], b',"children":['
-            todo.append(b"]}")
-            todo += _with_commas(children)
+            if trees.children.keys().isdisjoint(children):
+                parts += b",".join([bodies[child] for child in children]), b"]}"
+            else:
+                todo.append(b"]}")
+                todo += _with_commas(children)
     return b"".join(parts)
 
 

@@ -41,17 +41,30 @@ _DECIMALS = ("", ".1", ".2", ".3", ".4", ".5", ".6", ".7", ".8", ".9")
 _EXACT_NS = 1 << 49
 
 
-class TaskRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What a table shows of a task; what it has not is `-`. Read from FORM_ROWS, written by `_row_template`."""
+class RowKind(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What a table shows of all tasks of a kind; what they have not is `-`."""
 
-    number: int
-    start_time_ms: int
-    running_time_ns: int
     type: str
     action: str
     parent: str
     x_opaque_id: str
+
+
+class TaskRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What a table shows of a task, and the place of its kind."""
+
+    number: int
+    start_time_ms: int
+    running_time_ns: int
+    kind: int
     description: str = ""
+
+
+class TaskRows(msgspec.Struct, array_like=True, frozen=True):
+    """The tasks of a node as FORM_ROWS: a text that many tasks share travels once."""
+
+    kinds: list[RowKind]
+    rows: list[TaskRow]
 
 
 def human_duration(nanoseconds: int) -> str:
@@ -103,7 +116,7 @@ def render_tasks(tasks: Sequence[Task], now_ns: int, rendering: actions_pb2.Task
     templates = form.separator.join(_for_each_kind(tasks, form.template))
     columns = form.columns(tasks, now_ns)
     bodies = templates % tuple(chain.from_iterable(zip(*columns, strict=True)))
-    return pb.RenderedTasks(numbers=columns[0], bodies=bodies)
+    return pb.RenderedTasks(numbers=columns[0], bodies=form.whole(bodies))
 
 
 def join(tasks: Sequence[Task], bodies: Sequence[bytes], rendering: actions_pb2.TaskRendering) -> pb.RenderedTasks:
@@ -177,6 +190,10 @@ class _Objects:
             columns.append([NO_RESOURCE_STATS if tell is None else tell() for tell in stats])
         return columns
 
+    def whole(self, bodies: bytes) -> bytes:
+        """All that is to be sent, of which the bodies are there already."""
+        return bodies
+
     def labelled(self, task: Task, body: bytes) -> bytes:
         """The whole entry of a task, of which the object is there already."""
         return body
@@ -228,18 +245,24 @@ def _name(node_id: str) -> bytes:
 
 
 class _Rows:
-    """Tasks as `TaskRow`s, with the description only if the rendering is detailed."""
+    """Tasks as `TaskRows`, with the description only if the rendering is detailed."""
 
     separator = b","
 
     def __init__(self, rendering: actions_pb2.TaskRendering) -> None:
         self._detailed = rendering.detailed
+        # Those of which there is a template.
+        self._kinds: list[RowKind] = []
 
     def template(self, task: Task) -> bytes:
         """As that of objects."""
         parent = str(task.parent) if task.parent.is_set else "-"
-        values = (task.type, task.action, parent, task.headers.get(X_OPAQUE_ID, "-"))
-        return b"[%d,%d,%d," + b",".join(map(_encoded, values)) + (b",%b]" if self._detailed else b"]")
+        self._kinds.append(RowKind(task.type, task.action, parent, task.headers.get(X_OPAQUE_ID, "-")))
+        return b"[%%d,%%d,%%d,%d%b]" % (len(self._kinds) - 1, b",%b" if self._detailed else b"")
+
+    def whole(self, bodies: bytes) -> bytes:
+        """As that of objects."""
+        return b"[[%b],[%b]]" % (b",".join(map(_row_kind, self._kinds)), bodies)
 
     def columns(self, tasks: Sequence[Task], now_ns: int) -> list[Sequence[Any]]:
         """As those of objects."""
@@ -251,6 +274,11 @@ class _Rows:
         if self._detailed:
             columns.append([_encode(task.traits.description) for task in tasks])
         return columns
+
+
+def _row_kind(kind: RowKind) -> bytes:
+    texts = (kind.type, kind.action, kind.parent, kind.x_opaque_id)
+    return b"[%b]" % b",".join(map(_encode, texts))
 
 
 _FORMS: Mapping[int, type[_Objects | _Rows]] = {

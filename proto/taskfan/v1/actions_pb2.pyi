@@ -84,7 +84,7 @@ class TaskRendering(google.protobuf.message.Message):
         same of its parent (empty when it has none), and `{…}`. To be taken apart and made a tree.
         """
         FORM_ROWS: TaskRendering._Form.ValueType  # 3
-        """`[…],[…]`: what a table shows of each, as taskfan.node.task_json.TaskRow."""
+        """What a table shows of them: one JSON text, which is taskfan.node.task_json.TaskRows."""
 
     class Form(_Form, metaclass=_FormEnumTypeWrapper):
         """How the bodies of many tasks are joined, so that whoever asked can pass them on as they are."""
@@ -98,7 +98,7 @@ class TaskRendering(google.protobuf.message.Message):
     same of its parent (empty when it has none), and `{…}`. To be taken apart and made a tree.
     """
     FORM_ROWS: TaskRendering.Form.ValueType  # 3
-    """`[…],[…]`: what a table shows of each, as taskfan.node.task_json.TaskRow."""
+    """What a table shows of them: one JSON text, which is taskfan.node.task_json.TaskRows."""
 
     DETAILED_FIELD_NUMBER: builtins.int
     HUMAN_FIELD_NUMBER: builtins.int

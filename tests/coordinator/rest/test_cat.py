@@ -26,7 +26,7 @@ from taskfan.coordinator.rest.cat_tables import manager_table, node_table, task_
 from taskfan.coordinator.rest.errors import UnknownSortKey
 from taskfan.coordinator.rest.parameters import read_parameters
 from taskfan.node.cluster_state import ClusterState, DiscoveryNode
-from taskfan.node.task_json import TaskRow
+from taskfan.node.task_json import RowKind, TaskRow, TaskRows
 from taskfan.v1 import task_pb2
 
 COLUMNS = (
@@ -182,12 +182,16 @@ def member(name: str, roles: tuple[str, ...] = ("cluster_manager", "data", "inge
 STATE = ClusterState("c", "u", 1, (member("one"), member("coordinator", ())), "one-node-id")
 
 
-def task(number: int, start_ms: int, parent: str = "-", opaque_id: str = "-") -> TaskRow:
-    return TaskRow(number, start_ms, 1500, "transport", f"a{number}", parent, opaque_id)
+Row = tuple[TaskRow, RowKind]
 
 
-def tasks_of(node: str, *rows: TaskRow) -> tuple[str, task_pb2.RenderedTasks]:
-    bodies = msgspec.json.encode(rows)[1:-1]
+def task(number: int, start_ms: int, parent: str = "-", opaque_id: str = "-") -> Row:
+    return TaskRow(number, start_ms, 1500, 0), RowKind("transport", f"a{number}", parent, opaque_id)
+
+
+def tasks_of(node: str, *found: Row) -> tuple[str, task_pb2.RenderedTasks]:
+    rows = [msgspec.structs.replace(row, kind=place) for place, (row, _) in enumerate(found)]
+    bodies = msgspec.json.encode(TaskRows([kind for _, kind in found], rows))
     return node, task_pb2.RenderedTasks(numbers=[row.number for row in rows], bodies=bodies)
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -16,12 +15,12 @@ from taskfan.coordinator.grouping import Trees
 from taskfan.coordinator.merge import TasksAnswer
 from taskfan.coordinator.rest.cat import Cell, Column, ColumnTable, Duration, Table
 from taskfan.node.cluster_state import ClusterState, DiscoveryNode
-from taskfan.node.task_json import TaskRow
+from taskfan.node.task_json import RowKind, TaskRow, TaskRows
 
 _SHORT_ID = 4
 
 
-_decode_rows = msgspec.json.Decoder(list[TaskRow]).decode
+_decode_rows = msgspec.json.Decoder(TaskRows).decode
 
 _TASK_COLUMNS = (
     Column("id", (), "id of the task with the node", by_default=False),
@@ -55,13 +54,18 @@ def task_table(answer: TasksAnswer, state: ClusterState, *, detailed: bool) -> C
         answer: of nodes that were asked for rows.
     """
     found: list[TaskRow] = []
+    found_kinds: list[RowKind] = []
     found_on: list[str] = []
     for node_id, tasks in answer.nodes:
-        found += _decode_rows(b"[%b]" % tasks.bodies)
-        found_on += [node_id] * len(tasks.numbers)
+        table = _decode_rows(tasks.bodies)
+        found += table.rows
+        found_kinds += [table.kinds[row.kind] for row in table.rows]
+        found_on += [node_id] * len(table.rows)
     ids = [f"{node_id}:{row.number}" for node_id, row in zip(found_on, found, strict=True)]
-    order = _in_order(Trees.of(ids, [row.parent for row in found]), [row.start_time_ms for row in found])
+    trees = Trees.of(ids, [kind.parent for kind in found_kinds])
+    order = _in_order(trees, [row.start_time_ms for row in found])
     rows = [found[place] for place in order]
+    kinds = [found_kinds[place] for place in order]
     node_ids = [found_on[place] for place in order]
 
     def of_node(show: Callable[[DiscoveryNode], str]) -> list[Cell]:
@@ -70,12 +74,12 @@ def task_table(answer: TasksAnswer, state: ClusterState, *, detailed: bool) -> C
 
     cells: dict[str, Callable[[], Sequence[Cell]]] = {
         "id": lambda: [row.number for row in rows],
-        "action": lambda: [row.action for row in rows],
+        "action": lambda: [kind.action for kind in kinds],
         "task_id": lambda: [ids[place] for place in order],
-        "parent_task_id": lambda: [row.parent for row in rows],
-        "type": lambda: [row.type for row in rows],
+        "parent_task_id": lambda: [kind.parent for kind in kinds],
+        "type": lambda: [kind.type for kind in kinds],
         "start_time": lambda: [row.start_time_ms for row in rows],
-        "timestamp": lambda: [_time_of_day(row.start_time_ms // 1000) for row in rows],
+        "timestamp": lambda: _times_of_day([row.start_time_ms // 1000 for row in rows]),
         "running_time_ns": lambda: [row.running_time_ns for row in rows],
         "running_time": lambda: [Duration(row.running_time_ns) for row in rows],
         "node_id": lambda: [node_id[:_SHORT_ID] for node_id in node_ids],
@@ -83,7 +87,7 @@ def task_table(answer: TasksAnswer, state: ClusterState, *, detailed: bool) -> C
         "port": lambda: of_node(lambda node: port_of(node.transport_address)),
         "node": lambda: of_node(lambda node: node.name),
         "version": lambda: of_node(lambda node: node.version),
-        "x_opaque_id": lambda: [row.x_opaque_id for row in rows],
+        "x_opaque_id": lambda: [kind.x_opaque_id for kind in kinds],
         "description": lambda: [row.description for row in rows],
     }
     return ColumnTable(task_columns(detailed=detailed), len(rows), cells)
@@ -101,9 +105,10 @@ def _in_order(trees: Trees, start_times: Sequence[int]) -> list[int]:
     return order
 
 
-@lru_cache(maxsize=1024)
-def _time_of_day(time_s: int) -> str:
-    return datetime.fromtimestamp(time_s, UTC).strftime("%H:%M:%S")
+def _times_of_day(times_s: Sequence[int]) -> list[Cell]:
+    # Thousands of tasks start within a few seconds.
+    shown = {time: datetime.fromtimestamp(time, UTC).strftime("%H:%M:%S") for time in dict.fromkeys(times_s)}
+    return [shown[time] for time in times_s]
 
 
 def port_of(address: str) -> str:
