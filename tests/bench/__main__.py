@@ -104,6 +104,9 @@ def main() -> int:
     """Measure what is asked for, one after the other."""
     arguments = _arguments()
     if arguments.table is not None:
+        if not arguments.table.exists():
+            _say(f"{arguments.table} is not there: measure first, or name the {FIGURES} of another run")
+            return 1
         print(target_table(*read_json(arguments.table)))
         return 0
     urls = tuple(arguments.against.split(",")) if arguments.against else ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -14,7 +15,8 @@ from tests.bench.bench import Bench
 from tests.bench.figures import Facts, Figure, of_samples
 
 TASKFAN = str(Path(sys.executable).with_name("taskfan"))
-NAME = "taskfan-bench"
+# Of this run: another one may be under way.
+NAME = f"taskfan-bench-{os.getpid()}"
 LIMIT_S = 180
 
 
@@ -33,12 +35,15 @@ def _cold(bench: Bench) -> list[Figure]:
     bare: list[float] = []
     up: dict[int, list[float]] = {nodes: [] for nodes in sizes}
     down: dict[int, list[float]] = {nodes: [] for nodes in sizes}
-    for nodes in _in_turn(sizes):
-        bench.say(f"up and down, {nodes} nodes")
-        bare.append(_took_ms(sys.executable, "-c", ""))
-        up[nodes].append(_took_ms(TASKFAN, "up", "-n", str(nodes), "--any-port", "--name", NAME))
-        down[nodes].append(_took_ms(TASKFAN, "down", "--name", NAME))
-    subprocess.run([TASKFAN, "down", "--forget", "--name", NAME], check=True, capture_output=True, timeout=LIMIT_S)
+    try:
+        for nodes in _in_turn(sizes):
+            bench.say(f"up and down, {nodes} nodes")
+            bare.append(_took_ms(sys.executable, "-c", ""))
+            up[nodes].append(_took_ms(TASKFAN, "up", "-n", str(nodes), "--any-port", "--name", NAME))
+            down[nodes].append(_took_ms(TASKFAN, "down", "--name", NAME))
+    finally:
+        # It outlives whoever started it, so it has to be ended even by a run that fails.
+        _took_ms(TASKFAN, "down", "--forget", "--name", NAME)
     figures = [of_samples("an interpreter that does nothing, start and end", "ms", bare)]
     for nodes in sizes:
         facts: Facts = {"what": "start", "nodes": nodes, "from": "cold"}
