@@ -15,6 +15,7 @@ from taskfan.node.errors import (
     TaskfanError,
     TransportError,
 )
+from taskfan.node.index.errors import ParsingFailed, XContentParse
 
 
 def test_an_error_without_a_cause_is_its_own_root_cause() -> None:
@@ -51,6 +52,14 @@ def test_a_java_exception_is_its_own_root_cause_whatever_caused_it() -> None:
     error = IllegalArgument("malformed task id a:b", cause=NumberFormat('For input string: "b"'))
     assert root_cause(error) is error
     assert root_cause(TransportError("failure to send", cause=error)).kind == "transport_exception"
+
+
+def test_of_faults_in_a_body_the_innermost_that_names_a_place_is_the_root_cause() -> None:
+    reason = IllegalArgument("max must be greater than id")
+    inner = XContentParse("[slice] failed to parse field [id]", 1, 24, cause=reason)
+    assert root_cause(XContentParse("[reindex] failed to parse field [source]", 1, 48, cause=inner)) is inner
+    parsing = ParsingFailed("unknown query [x]", 1, 20, cause=XContentParse("unknown field [x]", 1, 20))
+    assert root_cause(XContentParse("[reindex] failed to parse field [source]", 1, 54, cause=parsing)) is parsing
 
 
 def test_one_that_crossed_the_wire_counts_as_opensearchs() -> None:

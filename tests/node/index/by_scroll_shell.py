@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from taskfan.node.errors import TaskfanError
 from taskfan.node.index.bulk import Item, ItemDone, ItemFailure
-from taskfan.node.index.by_scroll_request import ByScrollRequest, read_reindex
+from taskfan.node.index.by_scroll_body import read_reindex
+from taskfan.node.index.by_scroll_request import ByScrollRequest
 from taskfan.node.index.by_scroll_status import ByScrollResponse, float32
 from taskfan.node.index.by_scroll_worker import Finish, NextPage, Page, Refresh, SendBulk, Sleep, StartSearch, Worker
 from taskfan.node.index.documents import CopyCounts, WriteRequest, write_answer

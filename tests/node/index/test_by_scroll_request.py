@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from taskfan.node.errors import TaskfanError
 from taskfan.node.index.active_shards import ActiveShardCount, primary_not_active
+from taskfan.node.index.by_scroll_body import read_by_query, read_reindex
 from taskfan.node.index.by_scroll_request import (
     AUTO_SLICES,
     ByScrollRequest,
@@ -19,8 +20,6 @@ from taskfan.node.index.by_scroll_request import (
     auto_slices,
     parse_requests_per_second,
     parse_slices,
-    read_by_query,
-    read_reindex,
     with_max_docs_once,
 )
 from taskfan.node.index.metadata import IndexMetadata, Indices

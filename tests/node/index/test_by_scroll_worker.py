@@ -11,8 +11,9 @@ from msgspec.structs import replace
 
 from taskfan.node.errors import IndexNotFound, TaskfanError
 from taskfan.node.index.bulk import ItemDone
+from taskfan.node.index.by_scroll_body import read_by_query
 from taskfan.node.index.by_scroll_leader import ByScrollTask
-from taskfan.node.index.by_scroll_request import Kind, read_by_query
+from taskfan.node.index.by_scroll_request import Kind
 from taskfan.node.index.by_scroll_status import float32
 from taskfan.node.index.by_scroll_worker import (
     Finish,

@@ -15,7 +15,8 @@ import pytest
 
 from taskfan.node.errors import TaskfanError
 from taskfan.node.index.bulk import BulkDefaults, parse_bulk
-from taskfan.node.index.by_scroll_request import Kind, read_by_query, read_reindex
+from taskfan.node.index.by_scroll_body import read_by_query, read_reindex
+from taskfan.node.index.by_scroll_request import Kind
 from taskfan.node.index.search_source import read_count_body, read_search
 from taskfan.node.index.updates import UpdateBody, read_update
 

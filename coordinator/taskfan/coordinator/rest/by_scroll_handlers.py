@@ -26,14 +26,13 @@ from taskfan.node.action import wake
 from taskfan.node.actions.rethrottle import RETHROTTLE_ACTION
 from taskfan.node.errors import IllegalArgument, TaskfanError
 from taskfan.node.index.active_shards import ActiveShardCount
+from taskfan.node.index.by_scroll_body import read_by_query, read_reindex
 from taskfan.node.index.by_scroll_request import (
     ByScrollRequest,
     Kind,
     parse_conflicts,
     parse_requests_per_second,
     parse_slices,
-    read_by_query,
-    read_reindex,
     with_max_docs_once,
 )
 from taskfan.node.index.by_scroll_status import ByScrollResponse

@@ -6,7 +6,7 @@ import traceback
 from typing import Any
 
 from taskfan.node.errors import IllegalArgument, Origin, TaskfanError
-from taskfan.node.index.errors import SearchPhaseFailed
+from taskfan.node.index.errors import SearchPhaseFailed, XContentParse
 
 
 class BadParameter(TaskfanError):
@@ -114,9 +114,19 @@ def root_causes(error: TaskfanError) -> list[TaskfanError]:
 
 
 def root_cause(error: TaskfanError) -> TaskfanError:
-    """The innermost of OpenSearch's own exceptions; one of Java's is its own root, whatever caused it."""
-    while error.origin is Origin.OPENSEARCH and error.cause is not None and error.cause.origin is Origin.OPENSEARCH:
-        error = error.cause
+    """The innermost of OpenSearch's own exceptions; one of Java's is its own root, whatever caused it.
+
+    Of faults in a body it is the innermost that names a place.
+    """
+    while (cause := error.cause) is not None:
+        goes_on = cause.origin is Origin.OPENSEARCH
+        if error.kind == XContentParse.kind:
+            goes_on = goes_on or cause.kind == XContentParse.kind
+        elif error.origin is not Origin.OPENSEARCH:
+            goes_on = False
+        if not goes_on:
+            break
+        error = cause
     return error
 
 

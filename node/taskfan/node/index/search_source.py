@@ -224,8 +224,8 @@ def _read_slice(body: Body, path: Path, value: Any) -> Slice:
         try:
             found[name] = given if name == "field" else whole_number(body, place, given)
             _check_slice(name, found)
-        except TaskfanError as cause:
-            raise body.x_content_parse(f"[slice] failed to parse field [{name}]", place, cause=cause) from None
+        except TaskfanError as error:
+            raise body.x_content_parse(f"[slice] failed to parse field [{name}]", place, cause=error) from None
     for name in ("id", "max"):
         if name not in found:
             cause = IllegalArgument(f"{name} is missing")
