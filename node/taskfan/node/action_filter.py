@@ -31,31 +31,32 @@ def _expression(pattern: str) -> str:
     return first + "".join(f"(?>.*?{part})" for part in rest[:-1] if part) + ".*" + rest[-1]
 
 
-def task_filter(message: pb.TaskFilter) -> Callable[[Task], bool]:
-    """A test for the conditions on action and parent, all of which must hold; none passes every task.
+class _Verdicts(dict[str, bool]):
+    """Of each action whether it matches: thousands of tasks have a handful of actions."""
 
-    Source: OpenSearch `BaseTasksRequest.match`.
-    """
-    matches = action_pattern(tuple(message.actions)) if message.actions else None
-    parent = TaskId.from_wire(message.parent_task_id)
-    # Thousands of tasks have a handful of actions.
-    known: dict[str, bool] = {}
+    def __init__(self, matches: Callable[[str], object]) -> None:
+        self._matches = matches
 
-    def passes(task: Task) -> bool:
-        if parent.is_set and task.parent != parent:
-            return False
-        if matches is None:
-            return True
-        verdict = known.get(task.action)
-        if verdict is None:
-            verdict = known[task.action] = bool(matches(task.action))
+    def __missing__(self, action: str) -> bool:
+        verdict = self[action] = bool(self._matches(action))
         return verdict
-
-    return passes
 
 
 def select(tasks: Iterable[Task], message: pb.TaskFilter) -> list[Task]:
-    """The tasks that pass, in the order given."""
-    if not message.actions and not TaskId.from_wire(message.parent_task_id).is_set:
-        return list(tasks)
-    return list(filter(task_filter(message), tasks))
+    """The tasks for which the conditions on action and parent hold, in the order given; none of them passes every task.
+
+    Source: OpenSearch `BaseTasksRequest.match`.
+    """
+    selected = list(tasks)
+    parent = TaskId.from_wire(message.parent_task_id)
+    if parent.is_set:
+        selected = [task for task in selected if task.parent == parent]
+    if message.actions:
+        verdicts = _Verdicts(action_pattern(tuple(message.actions)))
+        selected = [task for task in selected if verdicts[task.action]]
+    return selected
+
+
+def passes(task: Task, message: pb.TaskFilter) -> bool:
+    """Whether `select` would take it."""
+    return bool(select((task,), message))

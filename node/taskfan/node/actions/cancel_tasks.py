@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from taskfan.node.action_filter import select, task_filter
+from taskfan.node.action_filter import passes, select
 from taskfan.node.errors import IllegalArgument, TaskfanError, TaskNotFound
 from taskfan.node.failures import TaskFailure
 from taskfan.node.ids import TaskId
@@ -57,7 +57,7 @@ def _tasks_meant(context: ActionContext, filter: pb.TaskFilter) -> list[Task]:
         raise TaskNotFound(str(wanted))
     if not task.cancellable:
         raise IllegalArgument(f"task [{wanted}] doesn't support cancellation")
-    if not task_filter(filter)(task):
+    if not passes(task, filter):
         raise IllegalArgument(f"task [{wanted}] doesn't support this operation")
     return [task]
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from taskfan.node.action import Action, ActionContext
-from taskfan.node.action_filter import select, task_filter
+from taskfan.node.action_filter import passes, select
 from taskfan.node.errors import Origin, ResourceNotFound, TaskfanError
 from taskfan.node.failures import TaskFailure
 from taskfan.node.ids import TaskId
@@ -68,7 +68,7 @@ def _tasks_meant(context: ActionContext, filter: actions_pb2.TaskFilter) -> list
     task = registry.get(wanted.number)
     if task is None:
         raise ResourceNotFound(f"task [{wanted}] is missing")
-    if not task_filter(filter)(task):
+    if not passes(task, filter):
         raise ResourceNotFound(f"task [{wanted}] doesn't support this operation")
     return [task]
 
