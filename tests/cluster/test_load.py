@@ -11,15 +11,24 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from taskfan.cluster import Cluster
+from taskfan.cluster import Cluster, ClusterError, load_run
 from taskfan.cluster.cli import cli
 from taskfan.cluster.errors import ConfigError
 from taskfan.cluster.load_operations import operations, preparations
 from taskfan.cluster.load_profile import load_profile, profile_names, read_profile
+from taskfan.cluster.load_run import LoadRun
 from taskfan.cluster.load_summary import Summary
 from taskfan.cluster.rest_client import ask
+from tests.cluster.commands import run as run_command
 
 SEARCHES = {"rate": 100, "mix": [{"kind": "search"}]}
+
+
+@pytest.fixture
+def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.delenv("OPENSEARCH_URL", raising=False)
+    return tmp_path
 
 
 def first(count: int, profile: dict[str, Any], seed: int) -> list[Any]:
@@ -138,3 +147,35 @@ def test_what_fails_is_counted_and_makes_the_exit_status_one(tmp_path: Path) -> 
         result = CliRunner().invoke(cli, words, prog_name="taskfan")
     assert result.exit_code == 1
     assert "on purpose" in result.output
+
+
+def test_an_index_whose_making_got_no_answer_is_deleted_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def no_answer(url: str, method: str, path: str, *_: object, **__: object) -> None:
+        asked.append(f"{method} {path}")
+        raise ClusterError(f"{url} gave no answer to {method} {path}.")
+
+    monkeypatch.setattr(load_run, "ask", no_answer)
+    run = LoadRun(["http://x"], read_profile(SEARCHES), seed=1)
+    with pytest.raises(ClusterError, match="gave no answer to PUT"):
+        run.prepare()
+    assert run.clean_up() == ["load: http://x gave no answer to DELETE /load."]
+    assert asked == ["PUT /load", "DELETE /load"]
+
+
+def test_a_node_that_stands_still_is_told_before_the_wait_for_it(state_home: Path) -> None:
+    path = state_home / "profile.json"
+    path.write_text(json.dumps({**SEARCHES, "index": {"documents": 10, "replicas": 0}}))
+    named = ("--name", "load-paused")
+    try:
+        up = run_command("up", "-n", "3", "--any-port", "--time-scale", "0.05", *named)
+        assert up.exit_code == 0, up.output
+        run_command("pause", "opensearch-node3", *named)
+        result = run_command("load", str(path), "--seconds", "0.2", *named)
+        url = json.loads(run_command("status", "--json", *named).output)["url"]
+        left = ask(url, "GET", "/_cluster/state/metadata")["metadata"]["indices"]
+    finally:
+        run_command("down", *named)
+    assert result.stderr.startswith("Paused: opensearch-node3.")
+    assert (result.exit_code, left) == (0, {}), result.output

@@ -49,8 +49,8 @@ def load(profile: str, name: str | None, url: str | None, seconds: float, seed: 
         # Before anything is deleted, which may fail while nodes are away.
         click.echo(json.dumps(summary.to_object(), indent=2) if as_json else summary.to_text())
     finally:
-        if not keep:
-            run.clean_up()
+        for left in [] if keep else run.clean_up():
+            click.echo(f"May be left: index {left}", err=True)
     click.get_current_context().exit(1 if summary.errors else 0)
 
 
@@ -63,6 +63,10 @@ def _urls(name: str | None, url: str | None) -> list[str]:
 
     status = Control.connect(name or usual_name()).ask("status")
     urls = [node.url for node in status.nodes if node.state == "running"]
+    if still := [node.name for node in status.nodes if node.state == "paused" and node.in_cluster]:
+        # Nothing is wrong with half a minute of silence, but nobody likes it.
+        names = ", ".join(still)
+        click.echo(f"Paused: {names}. What is to be on all nodes waits until the cluster gives that up.", err=True)
     if not urls:
         raise ClusterError(f"No node of cluster [{status.name}] runs: see `taskfan status`.")
     return urls

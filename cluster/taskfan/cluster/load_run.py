@@ -16,7 +16,7 @@ from taskfan.cluster.load_profile import LoadProfile
 from taskfan.cluster.load_summary import Summary
 from taskfan.cluster.rest_client import RequestFailed, ask
 
-# Longer than any operation takes that gets on.
+# Longer than any operation takes that gets on, and than a cluster takes to give up a node that stands still.
 LIMIT_S = 60.0
 # How often those who watch are told, in seconds.
 WATCH_EVERY_S = 0.1
@@ -80,10 +80,12 @@ class LoadRun:
         index = self._profile.index
         settings = {"settings": {"number_of_shards": index.shards, "number_of_replicas": index.replicas}}
         for name in (index.name, f"{index.name}-copy"):
+            # From now on it may be there, whatever becomes of the answer.
+            self._made.append(name)
             try:
-                ask(self._urls[0], "PUT", f"/{name}", None, settings)
-                self._made.append(name)
+                ask(self._urls[0], "PUT", f"/{name}", None, settings, timeout_s=LIMIT_S)
             except RequestFailed as error:
+                self._made.remove(name)
                 if error.type != "resource_already_exists_exception":
                     raise
         client = _Client(self._urls[0])
@@ -92,11 +94,17 @@ class LoadRun:
                 raise ClusterError(f"The index [{index.name}] cannot be filled: {error_text}")
         client.close()
 
-    def clean_up(self) -> None:
-        """Delete the indices that `prepare` made."""
+    def clean_up(self) -> list[str]:
+        """Delete the indices that `prepare` made. Returns what may be left of them: `NAME: why`."""
+        left = []
         for name in self._made:
-            ask(self._urls[0], "DELETE", f"/{name}")
+            try:
+                ask(self._urls[0], "DELETE", f"/{name}", timeout_s=LIMIT_S)
+            except ClusterError as error:
+                if not (isinstance(error, RequestFailed) and error.type == "index_not_found_exception"):
+                    left.append(f"{name}: {error.message}")
         self._made.clear()
+        return left
 
     def run(self, seconds: float, watch: Watch) -> Summary:
         """Send for so long, or until interrupted; wait for the answers; returns what came of it."""
