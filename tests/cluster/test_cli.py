@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from taskfan.cluster import Cluster
 from taskfan.cluster.cli import cli
@@ -202,10 +203,18 @@ def test_a_node_that_stands_still_costs_no_other_nodes_tasks(started: dict[str, 
     assert "gave no answer to POST /_tasks/_cancel within 0.3 s. The cancel goes on" in cancelled.output
 
 
-def test_nothing_to_show_is_said(started: dict[str, Any]) -> None:
-    for words in (["tasks", "--nodes", "nobody"], ["cancel", "--actions", "nothing*"]):
-        result = run(*words, "--name", NAME)
-        assert (result.exit_code, result.stdout, result.stderr) == (0, "", "No task matches.\n")
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["tasks", "--nodes", "nobody"], "No node matches [nobody].\n"),
+        (["tasks", "--nodes", "*2", "--actions", "nothing*"], "No task matches.\n"),
+        (["cancel", "--actions", "nothing*"], "No task matches.\n"),
+        (["cancel", "--nodes", "zone:a b"], "No node matches [zone:a b].\n"),
+    ],
+)
+def test_nothing_to_show_is_said(words: list[str], says: str, started: dict[str, Any]) -> None:
+    result = run(*words, "--name", NAME)
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", says)
 
 
 def test_a_plan_may_come_through_a_pipe_and_an_address_without_its_scheme(started: dict[str, Any]) -> None:
@@ -214,6 +223,20 @@ def test_a_plan_may_come_through_a_pipe_and_an_address_without_its_scheme(starte
     assert result.exit_code == 0, result.output
     wrong = run("work", "-", "--url", address, given="[")
     assert (wrong.exit_code, "standard input is no YAML" in wrong.output) == (2, True)
+    listed = run("work", "-", "--url", address, given="[a]")
+    assert "standard input: it is a map with the fields of a task" in listed.output
+    refused = run("work", "-", "--url", address, given="{action: a, children: [{action: b, nodes: nosuch}]}")
+    assert refused.output == "Error: standard input: children[0].nodes: matches no node: [nosuch]\n"
+    assert refused.exit_code == 2
+
+
+def test_the_plans_that_ship_are_listed_and_shown_to_be_copied() -> None:
+    listed = run("work", "--list").output
+    assert "search_fan_out      A search over ten shards: ten query tasks, dealt to the data nodes, then" in listed
+    shown = run("work", "--show", "search_fan_out").output
+    assert shown.startswith("# A search over ten shards")
+    assert yaml.safe_load(shown)["action"] == "indices:data/read/search"
+    assert "Say which PLAN; --list" in run("work").output
 
 
 def test_a_transport_port_that_is_taken_for_one_of_http_is_named(started: dict[str, Any]) -> None:

@@ -85,8 +85,20 @@ def tasks(name: str | None, url: str | None, timeout: str, as_json: bool, **para
         if answer.get("tasks"):
             console.print(task_tree(answer["tasks"], names))
         else:
-            click.echo("No task matches.", err=True)
+            _say_nothing_matches(where, parameters["nodes"], limit_s)
     _report_failures(answer)
+
+
+def _say_nothing_matches(url: str, nodes: str | None, limit_s: float) -> None:
+    """Say what it was that did not match: a node filter that means no node is the likelier mistake."""
+    from urllib.parse import quote
+
+    from taskfan.cluster.rest_client import ask
+
+    if nodes and not ask(url, "GET", f"/_nodes/{quote(nodes, safe=',:')}", timeout_s=limit_s)["_nodes"]["total"]:
+        click.echo(f"No node matches [{nodes}].", err=True)
+    else:
+        click.echo("No task matches.", err=True)
 
 
 @click.command()
@@ -123,26 +135,26 @@ def cancel(
         raise click.UsageError("Say which tasks: TASK_ID, --actions, --nodes or --parent. --actions '*' means all.")
     path = "/_tasks/_cancel" if task_id is None else f"/_tasks/{task_id}/_cancel"
     parameters["wait_for_completion"] = wait or None
-    limit_s = _seconds(timeout or ("1h" if wait else "10s"))
+    limit_s, where = _seconds(timeout or ("1h" if wait else "10s")), _url(name, url)
     try:
-        answer = ask(_url(name, url), "POST", path, parameters, timeout_s=limit_s)
+        answer = ask(where, "POST", path, parameters, timeout_s=limit_s)
     except NoAnswerInTime as error:
         raise click.ClickException(
             f"{error} The cancel goes on: what can be reached is told, and `taskfan tasks` shows what is cancelled."
         ) from None
     if as_json:
         click.echo(json.dumps(answer, indent=2))
-    else:
-        _print_cancelled(answer)
+    elif not _print_cancelled(answer):
+        _say_nothing_matches(where, parameters["nodes"], limit_s)
     _report_failures(answer)
 
 
-def _print_cancelled(answer: dict[str, Any]) -> None:
+def _print_cancelled(answer: dict[str, Any]) -> bool:
+    """Print the ids, and return whether there was anything to tell."""
     ids = [f"{node_id}:{task['id']}" for node_id, node in answer["nodes"].items() for task in node["tasks"].values()]
     for task_id in ids:
         click.echo(task_id)
-    if not ids and not answer.get("node_failures") and not answer.get("task_failures"):
-        click.echo("No task matches.", err=True)
+    return bool(ids or answer.get("node_failures") or answer.get("task_failures"))
 
 
 def _report_failures(answer: dict[str, Any]) -> None:
@@ -158,12 +170,16 @@ def _report_failures(answer: dict[str, Any]) -> None:
 
 
 @click.command()
-@click.argument("plan")
+@click.argument("plan", required=False)
 @NAME
 @URL
 @click.option("--wait", is_flag=True, help="Wait until the work has ended, and print its answer.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of the times drawn, for a plan that names none.")
-def work(plan: str, name: str | None, url: str | None, wait: bool, seed: int | None) -> None:
+@click.option("--list", "list_plans", is_flag=True, help="Show the plans that ship with taskfan.")
+@click.option("--show", is_flag=True, help="Print the text of PLAN instead of starting it, to copy and change.")
+def work(
+    plan: str | None, name: str | None, url: str | None, wait: bool, seed: int | None, list_plans: bool, show: bool
+) -> None:
     """Start simulated work from a PLAN, and print the id of its task.
 
     PLAN is a file in YAML or JSON, - for standard input, or the name of a plan that ships with taskfan:
@@ -174,16 +190,42 @@ def work(plan: str, name: str | None, url: str | None, wait: bool, seed: int | N
     \b
     Examples:
       taskfan work search_fan_out
+      taskfan work --show search_fan_out > my_plan.yaml
       taskfan work my_plan.yaml --wait
     """
-    from taskfan.cluster.rest_client import ask
+    if list_plans:
+        _list_plans()
+        return
+    if plan is None:
+        raise click.UsageError("Say which PLAN; --list shows those that ship with taskfan.")
+    if show:
+        from taskfan.cluster.config import read_plan_text
+
+        click.echo(read_plan_text(plan), nl=False)
+        return
+    from taskfan.cluster.errors import ConfigError
+    from taskfan.cluster.rest_client import RequestFailed, ask
 
     body = dict(_read_plan(plan))
     url, parameters = _url(name, url), {"wait_for_completion": wait, "seed": seed}
-    if wait:
-        click.echo(json.dumps(_wait_for_work(url, parameters, body), indent=2))
-    else:
-        click.echo(ask(url, "POST", "/_taskfan/work", parameters, body, timeout_s=60)["task"])
+    try:
+        if wait:
+            click.echo(json.dumps(_wait_for_work(url, parameters, body), indent=2))
+        else:
+            click.echo(ask(url, "POST", "/_taskfan/work", parameters, body, timeout_s=60)["task"])
+    except RequestFailed as error:
+        if error.type != "illegal_argument_exception":
+            raise
+        # Its reason begins with the path of the field.
+        raise ConfigError(f"{'standard input' if plan == '-' else plan}: {error.reason}") from None
+
+
+def _list_plans() -> None:
+    from taskfan.cluster.cli_output import table
+    from taskfan.coordinator.example_plans import example_names, what_example_shows
+
+    rows = [(name, what_example_shows(name)) for name in example_names()]
+    click.echo(table(("PLAN", "WHAT IT SHOWS"), rows))
 
 
 def _wait_for_work(url: str, parameters: dict[str, Any], body: dict[str, object]) -> Any:
@@ -228,6 +270,6 @@ def _begun_by(url: str, opaque_id: str) -> list[str]:
 
 
 def _read_plan(plan: str) -> Mapping[str, object]:
-    from taskfan.cluster.config import read_config, read_plan
+    from taskfan.cluster.config import A_PLAN, read_config, read_plan
 
-    return read_config(sys.stdin.read(), "standard input") if plan == "-" else read_plan(plan)
+    return read_config(sys.stdin.read(), "standard input", A_PLAN) if plan == "-" else read_plan(plan)

@@ -20,6 +20,8 @@ HTTP_PORT, TRANSPORT_PORT, CONTROL_PORT = 9200, 9300, 9199
 # Above this many nodes HTTP ports from 9200 on would reach 9300, so transport ports begin higher.
 NODES_BETWEEN_PORTS, HIGH_TRANSPORT_PORT = 100, 10300
 ANY_PORT = 0
+A_CONFIG = "it has the two fields `cluster` and `nodes`"
+A_PLAN = "it is a map with the fields of a task, such as `action` and `children`"
 # Of the nodes that may be manager, so many vote first; the others vote as soon as they have joined.
 MOST_INITIAL = 3
 
@@ -327,9 +329,13 @@ def _address(host: str, port: int) -> str:
 
 def read_config_file(path: str) -> Mapping[str, object]:
     """Read a YAML file. Raises ConfigError, which says what is wrong with it and where."""
+    return read_config(_read_text(path), path)
+
+
+def _read_text(path: str) -> str:
     try:
         with open(path, encoding="utf-8") as file:
-            return read_config(file.read(), path)
+            return file.read()
     except OSError as error:
         raise ConfigError(f"Cannot read {path}: {error.strerror}.") from None
     except UnicodeDecodeError as error:
@@ -338,20 +344,29 @@ def read_config_file(path: str) -> Mapping[str, object]:
 
 def read_plan(plan: str) -> Mapping[str, object]:
     """Read a plan of simulated work: a file, or the name of one that ships with taskfan. Raises ConfigError."""
+    return read_config(read_plan_text(plan), plan, A_PLAN)
+
+
+def read_plan_text(plan: str) -> str:
+    """The text of such a plan. Raises ConfigError."""
     # A pipe is as good as a file; of a directory the reading tells what it is.
     if os.path.exists(plan):
-        return read_config_file(plan)
+        return _read_text(plan)
     from taskfan.coordinator.example_plans import example_names, example_path
 
     example = example_path(plan)
     if example is None:
         known = ", ".join(example_names())
         raise ConfigError(f"There is no file [{plan}], and no plan of that name ships with taskfan ({known}).")
-    return read_config_file(str(example))
+    return _read_text(str(example))
 
 
-def read_config(text: str, path: str) -> Mapping[str, object]:
-    """Read YAML that came from `path`. Raises ConfigError, which says what is wrong with it and where."""
+def read_config(text: str, path: str, wanted: str = A_CONFIG) -> Mapping[str, object]:
+    """Read YAML that came from `path`. Raises ConfigError, which says what is wrong with it and where.
+
+    Args:
+        wanted: what it should be, for whoever wrote something else.
+    """
     import yaml
 
     from taskfan.cluster.yaml_text import DuplicateKey, read_yaml
@@ -365,5 +380,5 @@ def read_config(text: str, path: str) -> Mapping[str, object]:
     if config is None:
         return {}
     if not isinstance(config, Mapping):
-        raise ConfigError(f"{path}: it has the two fields `cluster` and `nodes`.")
+        raise ConfigError(f"{path}: {wanted}.")
     return config

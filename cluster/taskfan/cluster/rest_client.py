@@ -13,12 +13,13 @@ Parameters = Mapping[str, str | int | float | bool | None]
 
 
 class RequestFailed(ClusterError):
-    """The cluster answered with an error. `status` is HTTP's, `type` OpenSearch's."""
+    """The cluster answered with an error. `status` is HTTP's, `type` and `reason` are OpenSearch's."""
 
-    def __init__(self, message: str, status: int, type: str) -> None:
+    def __init__(self, message: str, status: int, type: str, reason: str) -> None:
         super().__init__(message)
         self.status = status
         self.type = type
+        self.reason = reason
 
 
 class NoAnswerInTime(ClusterError):
@@ -87,4 +88,4 @@ def _answer(status: int, text: bytes, what: str) -> Any:
         return answer
     error = answer.get("error") if isinstance(answer, dict) else None
     kind, reason = (error.get("type"), error.get("reason")) if isinstance(error, dict) else ("error", error)
-    raise RequestFailed(f"{what} was answered with {status}, {kind}: {reason}", status, str(kind))
+    raise RequestFailed(f"{what} was answered with {status}, {kind}: {reason}", status, str(kind), str(reason))
