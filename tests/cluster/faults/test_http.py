@@ -121,6 +121,20 @@ def test_without_its_token_nobody_is_let_in(api: Api, given: str | None, why: st
         assert str(api.token_file) in reason
 
 
+def test_what_is_no_request_is_refused_in_the_words_of_this_api(api: Api) -> None:
+    address = urlsplit(api.url)
+    with socket.create_connection((address.hostname, address.port), timeout=30) as sock:
+        sock.sendall(b"POST /heal HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+        answer = b""
+        while piece := sock.recv(65536):
+            answer += piece
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\ncache-control: no-store\r\ncontent-type: application/json\r\n")
+    told = json.loads(body)
+    assert (told["status"], told["error"]["type"]) == (400, "illegal_argument_exception")
+    assert told["error"]["reason"].startswith("invalid HTTP request: Transfer-Encoding")
+
+
 @pytest.mark.parametrize("field", ["Host", "Authorization", "Origin"])
 def test_a_field_that_says_who_asks_comes_once(api: Api, field: str) -> None:
     values = {"Host": api.host, "Authorization": f"Bearer {api.token}", "Origin": f"http://{api.host}"}

@@ -216,6 +216,12 @@ class HttpConnection(asyncio.Protocol):
         if self._transport.is_closing():
             return
         self._written_until_ns = _NEVER_NS
+        # Not within this call: a transport of asyncio that is closed in here ends twice.
+        self._clock.call_later(0.0, self._go_on_writing)
+
+    def _go_on_writing(self) -> None:
+        if self._is_writing_paused or self._transport.is_closing():
+            return
         if self._unwritten is not None:
             self._write_on()
         else:
