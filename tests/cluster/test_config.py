@@ -200,8 +200,17 @@ def test_an_empty_file_says_nothing(tmp_path: Path) -> None:
     assert read_config_file(str(path)) == {}
 
 
+README = Path(__file__).parents[2] / "cluster" / "README.md"
+
+
+def test_the_readme_of_the_room_tells_of_every_setting() -> None:
+    rows = re.findall(r"^\| `([\w.]+)` \| [^|]* \| [^|]*\| (.*) \|$", README.read_text(), re.M)
+    told = {name: what for name, what in rows if name != "node.attr.NAME"}
+    assert told == {name: setting.help for name, setting in SETTINGS.items()}
+
+
 def test_the_example_in_the_readme_of_the_room_is_a_config() -> None:
-    readme = (Path(__file__).parents[2] / "cluster" / "README.md").read_text()
+    readme = README.read_text()
     example = re.search(r"```yaml\n(.*?)```", readme, re.S)
     assert example is not None
     assert len(nodes_of(config=yaml.safe_load(example[1]))) == 3

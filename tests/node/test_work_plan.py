@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -300,3 +301,9 @@ def test_any_value_is_a_plan_or_an_error_that_begins_with_a_path(value: object) 
         reason = str(error.reason)
     name = r"([\w-]+|\".*\")(\[\d+\])*"
     assert re.match(rf"{name}(\.{name})*: \S", reason, re.DOTALL), reason
+
+
+def test_the_readme_of_the_coordinator_tells_of_every_field() -> None:
+    readme = (Path(__file__).parents[2] / "coordinator" / "README.md").read_text()
+    section = readme.partition("## A plan of simulated work")[2]
+    assert sorted(re.findall(r"^\| `(\w+)` \|", section, re.M)) == sorted(TaskPlan.__struct_fields__)
