@@ -16,8 +16,10 @@ from taskfan.node.cluster_state import ClusterState, DiscoveryNode
 from taskfan.node.coordination.coordinator import Coordinator
 from taskfan.node.coordination.settings import CoordinationSettings
 from taskfan.node.coordination.store import MemoryStore
+from taskfan.node.faults.decide import NumberedRule
+from taskfan.node.faults.faulty_transport import FaultyTransport
 from taskfan.node.membership import Membership
-from taskfan.node.memory_transport import MemoryNetwork, MemoryTransport
+from taskfan.node.memory_transport import MemoryNetwork
 from taskfan.node.node import Node
 from taskfan.node.transport import TransportSettings
 from tests.node.coordination.simulation import node_of
@@ -32,7 +34,7 @@ class Member:
 
     node: Node
     membership: Membership
-    transport: MemoryTransport
+    transport: FaultyTransport
     clock: VirtualClock
 
 
@@ -50,6 +52,9 @@ class MembershipCluster:
         self.stores = {name: MemoryStore() for name in names}
         self.members: dict[str, Member] = {}
         self._processes = 0
+        self._rules: list[NumberedRule] = []
+        # In the place of the class, for who looks on.
+        self.make_membership: Callable[..., Membership] = Membership
 
     async def start(self, *names: str) -> None:
         """Start these, or all, at the same time."""
@@ -62,13 +67,15 @@ class MembershipCluster:
         self._processes += 1
         local = self.nodes[name] = replace(self.nodes[name], ephemeral_id=f"{name}-{self._processes}")
         clock = self._clock()
-        transport = self.network.transport(local, settings=LINKS, clock=clock)
+        transport = FaultyTransport(self.network.transport(local, settings=LINKS, clock=clock))
+        transport.introduce(local)
+        transport.set_rules(self._rules)
         store = self.stores[name]
         coordinator = Coordinator(local, "taskfan", self.settings, store.load())
         node = Node(local, coordinator.applied, clock, transport)
         for action in ACTIONS:
             node.add_action(action)
-        membership = Membership(node, coordinator, transport, random.Random(name), store)
+        membership = self.make_membership(node, coordinator, transport, random.Random(name), store)
         await transport.start(node)
         self.members[name] = member = Member(node, membership, transport, clock)
         return member
@@ -89,6 +96,12 @@ class MembershipCluster:
         """Let everything through again, what was held as well."""
         for x, y in [(x, y) for x in self.nodes for y in self.nodes]:
             self.network.release(x, y)
+
+    def set_rules(self, rules: list[NumberedRule]) -> None:
+        """Have all nodes obey these, those that start later as well."""
+        self._rules = rules
+        for member in self.members.values():
+            member.transport.set_rules(rules)
 
     async def until(self, condition: Callable[[], bool], limit_s: float) -> float:
         """Wait for it. Gives how many seconds it took; fails after `limit_s`."""
