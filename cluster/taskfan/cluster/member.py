@@ -22,7 +22,6 @@ from taskfan.cluster.channel import ChannelClosed
 from taskfan.cluster.event_loop import new_event_loop
 from taskfan.cluster.fault_messages import MOST_HITS_TOLD, AskHits, FaultsSet, HitsTold, SetFaults
 from taskfan.cluster.fork_server import BLOCKED_SIGNALS
-from taskfan.cluster.grpc_services import methods_of_node
 from taskfan.cluster.machine import LocalMachine
 from taskfan.cluster.member_transport import make_transport
 from taskfan.cluster.messages import Bound, CannotStart, Holds, Join, JournalTold, MemberSpec, TellJournal
@@ -39,6 +38,7 @@ from taskfan.node.http2_transport import Http2Transport
 from taskfan.node.lamport import LamportClock
 from taskfan.node.membership import Membership
 from taskfan.node.node import Node
+from taskfan.node.rpc import Method
 
 if TYPE_CHECKING:
     from taskfan.node.grpc_transport import GrpcTransport
@@ -168,11 +168,10 @@ class Member:
         self.faults = FaultyTransport(self.transport, _ACTIONS_BY_NAME)
         self.faults.introduce(local)
         machine = LocalMachine(spec.node)
-        self.node = node = Node(local, self._coordinator.applied, self.clock, self.faults, machine, self.journal)
-        for action in ACTIONS:
-            node.add_action(action)
+        state = self._coordinator.applied
+        self.node = Node(local, state, self.clock, self.faults, machine, self.journal, actions=_ACTIONS_BY_NAME)
         chance = random.Random(spec.seed)
-        self._membership = Membership(node, self._coordinator, self.faults, chance, store)
+        self._membership = Membership(self.node, self._coordinator, self.faults, chance, store)
 
     async def _follow(self, channel: Channel, transport_port: int) -> None:
         """Serve, and do what the supervisor says; returns when that says no more."""
@@ -209,7 +208,7 @@ class Member:
             state = await self.node.newer_cluster_state(state)
 
     async def _serve(self) -> None:
-        self.transport.add_services(methods_of_node(self.node))
+        self.transport.add_services(self._services)
         await self.faults.start(self.node)
         self._rest = RestServer(self.node, self._http_settings())
         await self._rest.start(self._http)
@@ -217,6 +216,12 @@ class Member:
         gc.freeze()
         local = self.node.local
         log.info("serving http %s, transport %s", local.http_address, local.transport_address)
+
+    def _services(self) -> dict[str, Method]:
+        # Most members are never asked for them: they are imported and made for the first call.
+        from taskfan.cluster.grpc_services import methods_of_node
+
+        return methods_of_node(self.node)
 
     def _http_settings(self) -> HttpSettings:
         node = self.spec.node

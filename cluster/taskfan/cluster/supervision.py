@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from taskfan.cluster.async_channel import Channel
-from taskfan.cluster.channel import MAX_LINE_BYTES, ChannelClosed
+from taskfan.cluster.channel import ChannelClosed
 from taskfan.cluster.control_server import LOOPBACK, ControlServer
 from taskfan.cluster.errors import ClusterError
 from taskfan.cluster.event_loop import new_event_loop
@@ -83,6 +83,7 @@ class _Supervisor:
         self._problem: ClusterError | None = None
         self._is_ready = False
         self._waiting_for_end: list[Channel] = []
+        self._serving: dict[asyncio.Task[None], None] = {}
 
     @property
     def leaves_nothing_to_read(self) -> bool:
@@ -124,7 +125,8 @@ class _Supervisor:
             await self._control.start(control)
             path = self._directory.socket_path
             # Serves until the process ends; waiting for its connections to close would be waiting for their clients.
-            self._server = await asyncio.start_unix_server(self._serve, path, limit=MAX_LINE_BYTES)
+            loop = asyncio.get_running_loop()
+            self._server = await loop.create_unix_server(lambda: Channel(self._accept), path)
             self._directory.write_running(RunRecord(os.getpid(), path))
             self._is_ready = True
             note(f"ready after {self._cluster.started_in_s:.2f} s, nodes: {len(self._cluster.members)}")
@@ -177,10 +179,14 @@ class _Supervisor:
 
     # ------------------------------------------------------------------ commands
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        channel = Channel(reader, writer)
-        # Its end is the end of this coroutine; at the end of the supervisor it is cancelled.
-        with contextlib.suppress(ChannelClosed, asyncio.CancelledError):
+    def _accept(self, channel: Channel) -> None:
+        task = asyncio.create_task(self._serve(channel))
+        self._serving[task] = None
+        task.add_done_callback(self._serving.pop)
+
+    async def _serve(self, channel: Channel) -> None:
+        # Its end is the end of this coroutine; at the end of the supervisor both go with the process.
+        with contextlib.suppress(ChannelClosed):
             while True:
                 # Whoever connects may also wait: there are few, all of this user.
                 command = await channel.receive(Command | FaultCommand)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import grpc
@@ -90,11 +90,11 @@ class GrpcTransport(LinkTransport):
         self._server = server
         return bound_port
 
-    def add_services(self, methods: Mapping[str, Method]) -> None:
+    def add_services(self, methods: Callable[[], Mapping[str, Method]]) -> None:
         """Serve these methods too, by path. Between `bind` and `start`."""
         assert self._server is not None, "bind first"
         assert self._receiver is None, "too late"
-        self._server.add_generic_rpc_handlers((_Services(methods),))
+        self._server.add_generic_rpc_handlers((_Services(methods()),))
 
     async def _listen(self) -> None:
         assert self._server is not None, "bind first"

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 
 from taskfan.node.clock import Clock
 from taskfan.node.cluster_state import DiscoveryNode
@@ -55,7 +55,8 @@ class Http2Transport(LinkTransport):
         super().__init__(identity, clock, settings or TransportSettings(), lamport, journal)
         self._listening: socket.socket | None = None
         self._server: asyncio.Server | None = None
-        self._methods: dict[str, Method] = {}
+        self._make_methods: Callable[[], Mapping[str, Method]] = dict
+        self._methods: Mapping[str, Method] | None = None
         self._accepted: dict[Http2Socket, None] = {}
         self._serving: dict[asyncio.Task[object], None] = {}
 
@@ -78,10 +79,10 @@ class Http2Transport(LinkTransport):
         bound_port: int = self._listening.getsockname()[1]
         return bound_port
 
-    def add_services(self, methods: Mapping[str, Method]) -> None:
-        """Serve these methods too, by path. Between `bind` and `start`."""
+    def add_services(self, methods: Callable[[], Mapping[str, Method]]) -> None:
+        """Serve these methods too, by path; asked for when the first call comes. Once, between `bind` and `start`."""
         assert self._receiver is None, "too late"
-        self._methods |= methods
+        self._make_methods = methods
 
     async def _listen(self) -> None:
         assert self._listening is not None, "bind first"
@@ -132,7 +133,7 @@ class Http2Transport(LinkTransport):
     def _accept_call(self, call: Call) -> None:
         if call.path == _CONNECT:
             task = self.clock.spawn(self.serve(call), f"serve at {self.local}")
-        elif (method := self._methods.get(call.path)) is not None:
+        elif (method := self._method(call.path)) is not None:
             task = self.clock.spawn(self._answer(call, method), f"answer {call.path}")
             call.on_end = lambda: None if task.done() else _cancel(task)
         else:
@@ -140,6 +141,11 @@ class Http2Transport(LinkTransport):
             return
         self._serving[task] = None
         task.add_done_callback(self._serving.pop)
+
+    def _method(self, path: str) -> Method | None:
+        if self._methods is None:
+            self._methods = self._make_methods()
+        return self._methods.get(path)
 
     async def _answer(self, call: Call, method: Method) -> None:
         """Run a method for who calls it. A caller that goes away cancels it."""

@@ -39,10 +39,15 @@ BAN_ACTION = "internal:admin/tasks/ban"
 CHANNEL_WAS_CLOSED = "channel was closed"
 
 Headers = Mapping[str, str]
+NO_ACTIONS: Mapping[str, Action] = {}
 
 
 class Node:
-    """A registry with its actions, joined to the others by a transport."""
+    """A registry with its actions, joined to the others by a transport.
+
+    Args:
+        actions: by name, those it has from the start. They are not copied: many nodes may share them.
+    """
 
     def __init__(
         self,
@@ -52,6 +57,7 @@ class Node:
         transport: Transport,
         machine: Machine | None = None,
         journal: Journal = NO_JOURNAL,
+        actions: Mapping[str, Action] = NO_ACTIONS,
     ) -> None:
         self.local = local
         self.machine = machine or UnknownMachine()
@@ -65,7 +71,7 @@ class Node:
         self.document_ids = DocumentIds.of_process(local.id, local.ephemeral_id)
         self._transport = transport
         self._journal = journal
-        self._actions: dict[str, Action] = {}
+        self._shared_actions, self._actions = actions, dict[str, Action]()
         self._contexts: dict[int, ActionContext] = {}
         self._waiting_for_end: dict[int, list[asyncio.Future[None]]] = {}
         self._waiting_for_state: list[asyncio.Future[None]] = []
@@ -73,8 +79,9 @@ class Node:
         self._last_local_request = 0
 
     def add_action(self, action: Action) -> None:
-        """Make an action known. Each name once."""
+        """Make an action known beside those it was made with. Each name once."""
         assert action.name not in self._actions, action.name
+        assert action.name not in self._shared_actions, action.name
         self._actions[action.name] = action
 
     # ------------------------------------------------------------------ running actions
@@ -229,7 +236,7 @@ class Node:
         self.carry_out(effects)
 
     def _find(self, name: str) -> Action:
-        action = self._actions.get(name)
+        action = self._actions.get(name) or self._shared_actions.get(name)
         if action is None:
             raise ActionNotFound(name)
         return action

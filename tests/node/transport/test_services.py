@@ -90,7 +90,7 @@ async def serving(world: SocketWorld, methods: dict[str, Method]) -> Member:
     """A member that serves these."""
     member = await world.member("b", start=False)
     assert isinstance(member.transport, SocketTransport)
-    member.transport.add_services(methods)
+    member.transport.add_services(lambda: methods)
     await member.transport.start(member.handlers)
     return member
 
@@ -270,7 +270,7 @@ async def with_tasks(world: SocketWorld) -> tuple[Node, Any, Callable[[], Any]]:
         traits = TaskTraits(cancellable=True)
         return node.registry.register(plan_json, type="transport", now_ms=0, now_ns=0, traits=traits)
 
-    member.transport.add_services(methods_of(TASK_REGISTRY, TaskRegistryService(node, start_work)))
+    member.transport.add_services(lambda: methods_of(TASK_REGISTRY, TaskRegistryService(node, start_work)))
     await member.transport.start(node)
     channel = channel_to(member)
     return node, task_registry_pb2_grpc.TaskRegistryStub(channel), channel.close  # type: ignore[no-untyped-call]
