@@ -142,10 +142,10 @@ def _stages(traces: Sequence[_Trace], sent_ns: int, answered_ns: int) -> Iterato
     executed, dispatched = first(end(EXECUTE), execute), first(end(DISPATCH), execute)
     sends = asking.all(begin(SEND), execute, executed)
     handler, handled = first(begin(HANDLER), execute), first(end(HANDLER), execute)
-    flushes = [first(begin(FLUSH), send) for send in sends[: len(others)]]
+    flushes = [first(begin(FLUSH), send) for send in sends]
     written = first(end(FLUSH), flushes[-1])
     replies = asking.all(begin(LINK_IN), written, executed)
-    if len(sends) != len(traces) or len(replies) != len(others):
+    if len(sends) != len(others) or len(replies) != len(others):
         raise _Missing
     last = max(replies[-1], handled)
     points = (

@@ -22,11 +22,11 @@ class Function(NamedTuple):
 HTTP_IN = Function("taskfan.coordinator.http.connection", "HttpConnection.data_received")
 DISPATCH = Function("taskfan.coordinator.rest.dispatcher", "Dispatcher.dispatch")
 EXECUTE = Function("taskfan.node.node", "Node.execute", LIST)
-SEND = Function("taskfan.node.node", "Node.send", LIST_OF_NODE)
+SEND = Function("taskfan.node.node", "Node.ask", LIST_OF_NODE)
 HANDLER = Function("taskfan.node.actions.list_tasks", "LIST_OF_NODE.handler")
 RECEIVE = Function("taskfan.node.node", "Node.receive", LIST_OF_NODE)
 LINK_IN = Function("taskfan.node.http2_socket", "Http2Socket.data_received")
-FLUSH = Function("taskfan.node.http2_socket", "Http2Socket._flush")
+FLUSH = Function("taskfan.node.http2_socket", "Http2Socket.flush")
 
 FUNCTIONS = (HTTP_IN, DISPATCH, EXECUTE, SEND, HANDLER, RECEIVE, LINK_IN, FLUSH)
 

@@ -17,6 +17,7 @@ from taskfan.node.errors import (
     TransportError,
 )
 from taskfan.node.task import Task
+from taskfan.node.transport import InboundLink, Request
 from tests.node.nodes import BUG, FAIL, HOLD, HOLD_PLAIN, Nodes, play
 
 
@@ -94,6 +95,48 @@ def test_a_failure_and_a_bug_of_a_handler_come_back_and_leave_no_task(to: str) -
             await nodes.ask("x", "root", to, BUG)
         assert [task.action for node in nodes.nodes.values() for task in node.registry] == [HOLD]
         assert nodes.outstanding("root") == {}
+
+    play(story)
+
+
+def test_who_asks_without_a_task_is_told_answers_failures_and_what_is_no_answer() -> None:
+    async def story(nodes: Nodes) -> None:
+        await nodes.root("root")
+        context, told = nodes.contexts["root"], list[object]()
+        for action, name in ((HOLD, "held"), (FAIL, "x"), (BUG, "y")):
+            request = context.request(action, StringValue(value=name))
+            context.ask(nodes.members["b"], request, told.append)
+        await nodes.started("held")
+        assert nodes.outstanding("root") == {"b": 3}
+
+        nodes.end("held")
+        await nodes.until(lambda: len(told) == 3)
+        failed, bug, held = told
+        assert isinstance(failed, TaskfanError)
+        assert isinstance(bug, TaskfanError)
+        assert held == StringValue(value="held has ended")
+        assert nodes.outstanding("root") == {}
+
+        setattr(nodes.nodes["b"], "receive", garbage)  # noqa: B010
+        context.ask(nodes.members["b"], context.request(HOLD, StringValue()), told.append)
+        await nodes.until(lambda: len(told) == 4)
+        assert isinstance(told[3], TaskfanError)
+        assert told[3].reason is not None
+        assert told[3].reason.startswith("DecodeError")
+
+    async def garbage(_request: Request, _link: InboundLink) -> bytes:
+        return b"\xff"
+
+    play(story)
+
+
+def test_a_cancelled_task_asks_no_more() -> None:
+    async def story(nodes: Nodes) -> None:
+        root = await nodes.root("root")
+        context, told = nodes.contexts["root"], list[object]()
+        nodes.nodes["a"].cancel(root, "enough", wait=False)
+        context.ask(nodes.members["b"], context.request(HOLD, StringValue(value="x")), told.append)
+        assert [type(answer) for answer in told] == [TransportError]
 
     play(story)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -13,7 +15,7 @@ from taskfan.node.cluster_state import DiscoveryNode
 from taskfan.node.errors import NoSuchNode, TaskfanError
 from taskfan.node.failures import NodeFailure
 from taskfan.node.ids import TaskId
-from taskfan.node.node import ActionContext
+from taskfan.node.node import ActionContext, wake
 from taskfan.v1 import actions_pb2 as pb
 from taskfan.v1.search_pb2 import RethrottleRequest
 
@@ -42,24 +44,39 @@ async def fan_out(
 
     Source: OpenSearch `TransportTasksAction.AsyncAction`.
     """
-    local_id, elsewhere = context.node.local.id, elsewhere or request
+    local, answers = context.node.local, GroupedAnswers(len(nodes))
+    others = [node for node in nodes if node.id != local.id]
     # The others first, so that they work while this node does its own part.
-    asked = {
-        node.id: context.clock.begin(_ask(context, node, action, elsewhere, timeout_s), f"{action} to {node.name}")
-        for node in nodes
-        if node.id != local_id
-    }
-    here = [await _ask(context, node, action, request, timeout_s) for node in nodes if node.id == local_id]
-    return [(node.id, here[0] if node.id == local_id else await asked[node.id]) for node in nodes]
+    if others:
+        sent = context.request(action, elsewhere or request)
+        for node in others:
+            context.ask(node, sent, partial(answers.take, node.id), timeout_s=timeout_s)
+    if len(others) < len(nodes):
+        try:
+            answers.take(local.id, await context.send(local, action, request, timeout_s=timeout_s))
+        except TaskfanError as error:
+            answers.take(local.id, error)
+    await answers.complete
+    return [(node.id, answers.by_node[node.id]) for node in nodes]
 
 
-async def _ask(
-    context: ActionContext, node: DiscoveryNode, action: str, request: Message, timeout_s: float | None
-) -> Any | NodeFailure:
-    try:
-        return await context.send(node, action, request, timeout_s=timeout_s)
-    except TaskfanError as error:
-        return NodeFailure(node.id, error)
+class GroupedAnswers:
+    """Collects what many nodes answer. Source: OpenSearch `GroupedActionListener`."""
+
+    def __init__(self, missing: int) -> None:
+        self.by_node: dict[str, Any | NodeFailure] = {}
+        self._missing = missing
+        # Done when all have been taken.
+        self.complete: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if not missing:
+            self.complete.set_result(None)
+
+    def take(self, node_id: str, answer: Any | TaskfanError) -> None:
+        """What came from a node, or why nothing did. Once for each."""
+        self.by_node[node_id] = NodeFailure(node_id, answer) if isinstance(answer, TaskfanError) else answer
+        self._missing -= 1
+        if not self._missing:
+            wake(self.complete, None)
 
 
 async def fan_out_tasks(

@@ -8,18 +8,20 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from taskfan.node.clock import Clock
 from taskfan.node.cluster_state import DiscoveryNode
+from taskfan.node.errors import TaskfanError
 from taskfan.node.task import PLAIN, Task, TaskTraits
+from taskfan.node.transport import Answer, Request
 
 if TYPE_CHECKING:
     from taskfan.node.node import Node
 
 log = logging.getLogger("taskfan.node")
 
-Answer = TypeVar("Answer")
+Value = TypeVar("Value")
 
 
 def plain(request: Any) -> TaskTraits:
@@ -40,14 +42,27 @@ class Action(msgspec.Struct, frozen=True):
     response: type[Message] | None = None
     traits: Callable[[Any], TaskTraits] = plain
 
+    def read(self, answer: Answer) -> Any:
+        """The response that came from another node, or the error."""
+        if isinstance(answer, TaskfanError):
+            return answer
+        assert self.response is not None, f"{self.name} answers on its own node only"
+        try:
+            return self.response.FromString(answer)
+        except DecodeError as error:
+            log.warning("[%s] was answered by what is no %s", self.name, self.response.__name__)
+            return TaskfanError(f"DecodeError: {error}")
+
 
 class ActionContext:
     """What a handler is given: its task, and how to act on its behalf."""
 
+    __slots__ = ("_on_stop", "node", "task")
+
     def __init__(self, node: Node, task: Task) -> None:
-        self.node = node
-        self.task = task
-        self._on_stop: list[Callable[[str], None]] = []
+        self.node, self.task = node, task
+        # Most work has nothing to stop.
+        self._on_stop: list[Callable[[str], None]] | None = None
 
     @property
     def clock(self) -> Clock:
@@ -72,6 +87,16 @@ class ActionContext:
             to, action, request, headers=self.task.headers, parent=self.task, handler=handler, timeout_s=timeout_s
         )
 
+    def request(self, action: str, message: Message) -> Request:
+        """What is to be asked of other nodes, on behalf of this task: see `ask`."""
+        return Request(action, message.SerializeToString(), "", self.task.id, self.task.headers)
+
+    def ask(
+        self, to: DiscoveryNode, request: Request, answered: Callable[[Any], object], *, timeout_s: float | None = None
+    ) -> None:
+        """`send` to another node without waiting: what that gives or raises is told once, perhaps at once."""
+        self.node.ask(to, request, answered, parent=self.task, timeout_s=timeout_s)
+
     def on_stop(self, callback: Callable[[str], None]) -> Callable[[], None]:
         """Call with the reason when the task is cancelled; at once, if it has been.
 
@@ -79,14 +104,15 @@ class ActionContext:
         """
         if self.task.cancelled is not None:
             callback(self.task.cancelled.reason)
-        else:
-            self._on_stop.append(callback)
-        return lambda: self._on_stop.remove(callback) if callback in self._on_stop else None
+            return lambda: None
+        waiting = self._on_stop = self._on_stop or []
+        waiting.append(callback)
+        return lambda: waiting.remove(callback) if callback in waiting else None
 
     def stop(self, reason: str) -> None:
         """Tell the work that its task was cancelled. Of the node only."""
-        callbacks, self._on_stop = self._on_stop, []
-        for callback in callbacks:
+        callbacks, self._on_stop = self._on_stop, None
+        for callback in callbacks or ():
             try:
                 callback(reason)
             except Exception:
@@ -112,7 +138,7 @@ class TaskListener(Protocol):
         """`event` is `registered`, `cancelled` or `unregistered`."""
 
 
-def wake(waiter: asyncio.Future[Answer], answer: Answer) -> None:
+def wake(waiter: asyncio.Future[Value], answer: Value) -> None:
     """Answer who waits, unless it was answered, or gave up, already."""
     if not waiter.done():
         waiter.set_result(answer)

@@ -28,6 +28,11 @@ class _Large:
         return self._following is None
 
 
+def queue_it(_frame: bytes) -> bool:
+    """For a link whose frames nobody takes but from the queue."""
+    return False
+
+
 class FrameQueue:
     """Urgent frames first; of the others, small ones in order, and between two of them a fragment of a large one.
 

@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError
 
 from taskfan.node.errors import TaskfanError
 from taskfan.node.ids import TaskId
+from taskfan.node.task import NO_HEADERS
 from taskfan.node.transport import MAX_FRAME_BYTES, PROTOCOL_VERSION, Request
 from taskfan.v1 import transport_pb2 as pb
 
@@ -47,8 +48,8 @@ def is_urgent(action: str) -> bool:
     return action.startswith(URGENT_ACTIONS)
 
 
-def parse(data: bytes) -> pb.Frame:
-    """The frame that these bytes are.
+def parse(data: bytes) -> tuple[pb.Frame, str]:
+    """The frame that these bytes are, and which content it has.
 
     Raises:
         MalformedFrame: they are none, or one whose content is unknown here.
@@ -57,20 +58,21 @@ def parse(data: bytes) -> pb.Frame:
         frame = pb.Frame.FromString(data)
     except DecodeError as error:
         raise MalformedFrame(f"not a frame: {error}") from None
-    if frame.WhichOneof("content") is None:
+    content = frame.WhichOneof("content")
+    if content is None:
         raise MalformedFrame("a frame without content that is known here")
-    return frame
+    return frame, content
 
 
 def lamport_time_of(data: bytes) -> int:
     """When its sender sent this frame. Raises MalformedFrame."""
-    return parse(data).lamport_time
+    return parse(data)[0].lamport_time
 
 
 def request_frame(lamport_time: int, request_id: int, request: Request) -> bytes:
     """A request, on its way."""
-    frame = pb.Frame(lamport_time=lamport_time)
-    message = frame.request
+    frame = pb.Frame()
+    frame.lamport_time, message = lamport_time, frame.request
     message.request_id, message.action, message.payload = request_id, request.action, request.payload
     if request.handler:
         message.handler = request.handler
@@ -83,19 +85,21 @@ def request_frame(lamport_time: int, request_id: int, request: Request) -> bytes
 
 def request_of(message: pb.Request) -> Request:
     """The request that a message carries."""
+    headers = message.headers
     return Request(
-        action=message.action,
-        payload=message.payload,
-        handler=message.handler,
-        parent=TaskId.from_wire(message.parent_task_id),
-        headers={header.name: header.value for header in message.headers},
+        message.action,
+        message.payload,
+        message.handler,
+        TaskId.from_wire(message.parent_task_id),
+        {header.name: header.value for header in headers} if headers else NO_HEADERS,
     )
 
 
 def reply_frame(lamport_time: int, request_id: int, payload: bytes) -> bytes:
     """The answer to a request."""
-    frame = pb.Frame(lamport_time=lamport_time)
-    frame.reply.request_id, frame.reply.payload = request_id, payload
+    frame = pb.Frame()
+    frame.lamport_time, reply = lamport_time, frame.reply
+    reply.request_id, reply.payload = request_id, payload
     return frame.SerializeToString()
 
 
@@ -146,7 +150,7 @@ def greeted_by(data: bytes, local: Identity) -> Identity:
         HandshakeRefused: it is not for this node.
         MalformedFrame: it is no handshake.
     """
-    greeting = _handshake_of(parse(data), local)
+    greeting = _handshake_of(*parse(data), local)
     if greeting.to_node_id != local.node_id:
         raise HandshakeRefused(f"handshake failed: node [{greeting.to_node_id}] was meant, this is {local}")
     if greeting.node_id == local.node_id and greeting.incarnation_id != local.incarnation_id:
@@ -161,19 +165,19 @@ def answered_by(data: bytes, local: Identity, to_node_id: str) -> Identity:
         HandshakeRefused: the other side refused, or is another node.
         MalformedFrame: it is neither handshake nor refusal.
     """
-    frame = parse(data)
-    if frame.WhichOneof("content") == "failure":
+    frame, content = parse(data)
+    if content == "failure":
         raise HandshakeRefused(error_of(frame.failure).reason or "handshake failed")
-    answer = _handshake_of(frame, local)
+    answer = _handshake_of(frame, content, local)
     if answer.node_id != to_node_id:
         raise HandshakeRefused(f"handshake failed: node [{to_node_id}] was meant, [{answer.node_id}] answered")
     return Identity(answer.cluster_name, answer.node_id, answer.incarnation_id)
 
 
-def _handshake_of(frame: pb.Frame, local: Identity) -> pb.Handshake:
+def _handshake_of(frame: pb.Frame, content: str, local: Identity) -> pb.Handshake:
     """The handshake of a frame, once version and cluster are those of this side."""
-    if frame.WhichOneof("content") != "handshake":
-        raise MalformedFrame(f"[{frame.WhichOneof('content')}] before the handshake")
+    if content != "handshake":
+        raise MalformedFrame(f"[{content}] before the handshake")
     remote = frame.handshake
     if remote.protocol_version != PROTOCOL_VERSION:
         raise HandshakeRefused(

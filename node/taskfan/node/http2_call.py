@@ -13,6 +13,8 @@ from taskfan.node.link_transport import StreamBroken
 
 # A writer waits while more than this waits on its stream; one large message is always taken.
 WAITING_BYTES = 1 << 16
+# A larger message is not worth the hurry: what waits with it may overtake it until the end of the tick.
+AT_ONCE_BYTES = 16 << 10
 
 
 class Carrier(Protocol):
@@ -23,6 +25,9 @@ class Carrier(Protocol):
 
     def flush_soon(self, call: Call, *, at_once: bool = True) -> None:
         """Ask the call for what it has, and write it: now, if nothing was written in this tick, or at its end."""
+
+    def offer(self, call: Call, message: bytes) -> bool:
+        """Write a message as `flush_soon` would, if nothing waits before it. Returns whether it was taken."""
 
     def hold(self, call: Call, size: int) -> None:
         """A message waits to be read."""
@@ -117,6 +122,10 @@ class Call:
         """Within `on_room`: hand over a message without waiting."""
         if not self.is_over:
             self._carrier.send(self, message)
+
+    def offer(self, message: bytes) -> bool:
+        """Hand over a small message at once, if nothing waits before it. Returns whether it was taken."""
+        return not self.is_over and len(message) < AT_ONCE_BYTES and self._carrier.offer(self, message)
 
     def flush_soon(self, *, at_once: bool = True) -> None:
         """There is more to write: have `on_room` called, at once if nothing was written in this tick."""

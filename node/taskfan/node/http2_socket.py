@@ -30,12 +30,40 @@ _MOST_CONTROL_FRAMES = 20_000
 _SECOND_NS = 1_000_000_000
 
 
+class Ticks:
+    """The turns of the event loop in which the sockets of a transport write, counted for all of them together."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._has_begun = False
+        self._late: dict[Http2Socket, None] = {}
+
+    def current(self) -> int:
+        """The number of this one."""
+        if not self._has_begun:
+            self._has_begun = True
+            asyncio.get_running_loop().call_soon(self._end)
+        return self._number
+
+    def flush_at_end(self, socket: Http2Socket) -> None:
+        """Let it write what it has when this turn ends."""
+        self._late[socket] = None
+
+    def _end(self) -> None:
+        self._number += 1
+        self._has_begun = False
+        late, self._late = self._late, {}
+        for socket in late:
+            socket.flush()
+
+
 class Http2Socket(asyncio.Protocol):
     """Reads, writes and closes. What is sent while it reads goes out together, right after.
 
     Otherwise the first message of a tick of the loop goes out at once, and all that follow in it together at its end.
 
     Args:
+        ticks: those of the event loop, shared with other sockets.
         on_call: given each call that comes in; None on the side that calls.
         on_lost: called when the socket is closed.
     """
@@ -43,20 +71,22 @@ class Http2Socket(asyncio.Protocol):
     def __init__(
         self,
         clock: Clock,
+        ticks: Ticks,
         on_call: Callable[[Call], None] | None = None,
         on_lost: Callable[[Http2Socket], None] | None = None,
     ) -> None:
-        self._clock, self._on_call, self._on_lost = clock, on_call, on_lost
-        self._loop = asyncio.get_running_loop()
+        self._clock, self._ticks, self._on_call, self._on_lost = clock, ticks, on_call, on_lost
         self._connection = Connection(is_server=on_call is not None)
         self._calls: dict[Stream, Call] = {}
         # Calls that have something to write when this tick or this read ends.
         self._due: dict[Call, None] = {}
-        self._is_reading = self._has_tick = False
+        self._is_reading = False
+        # The last tick in which something was written.
+        self._last_tick = -1
         self._transport: asyncio.Transport | None = None
         self._timer: TimerHandle | None = None
         self._counted_since_ns = clock.monotonic_ns()
-        self.lost: asyncio.Future[None] = self._loop.create_future()
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     # ------------------------------------------------------------------ for calls
 
@@ -80,11 +110,15 @@ class Http2Socket(asyncio.Protocol):
     def flush_soon(self, call: Call, *, at_once: bool = True) -> None:
         """See `Carrier`."""
         self._due[call] = None
-        if not self._is_reading and not self._has_tick:
-            self._has_tick = True
-            self._loop.call_soon(self._tick)
-            if at_once:
-                self._flush()
+        self._write_soon(at_once)
+
+    def offer(self, call: Call, message: bytes) -> bool:
+        """See `Carrier`."""
+        if self._connection.is_blocked or call.stream.waiting_bytes:
+            return False
+        self._connection.send(call.stream, message)
+        self._write_soon(at_once=True)
+        return True
 
     def hold(self, call: Call, size: int) -> None:
         """See `Carrier`."""
@@ -100,19 +134,19 @@ class Http2Socket(asyncio.Protocol):
         """See `Carrier`."""
         self._calls.pop(call.stream, None)
         self._connection.finish(call.stream, status, details)
-        self._flush()
+        self.flush()
         self._await_next_call()
 
     def give_up(self, call: Call) -> None:
         """See `Carrier`."""
         self._calls.pop(call.stream, None)
         self._connection.reset(call.stream)
-        self._flush()
+        self.flush()
 
     def close(self, code: int = wire.NO_ERROR, reason: str = "") -> None:
         """End the connection and all calls on it. What was written has a while to be read. Twice is fine."""
         self._act(self._connection.close(code, reason))
-        self._flush()
+        self.flush()
 
     def abort(self) -> None:
         """Close the socket, whatever has not been read."""
@@ -126,7 +160,7 @@ class Http2Socket(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=_MOST_UNSENT_BYTES)
         self._await_next_call()
-        self._flush()
+        self.flush()
 
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
@@ -140,7 +174,7 @@ class Http2Socket(asyncio.Protocol):
             self._act(self._connection.close(wire.INTERNAL_ERROR, "internal error"))
         finally:
             self._is_reading = False
-        self._flush()
+        self.flush()
 
     def pause_writing(self) -> None:
         """The socket takes no more for now."""
@@ -149,7 +183,7 @@ class Http2Socket(asyncio.Protocol):
     def resume_writing(self) -> None:
         """It does again."""
         self._connection.is_blocked = False
-        self._flush()
+        self.flush()
 
     def connection_lost(self, error: Exception | None) -> None:
         """The socket is closed."""
@@ -189,12 +223,17 @@ class Http2Socket(asyncio.Protocol):
         call = self._calls[event.stream] = Call(self, event.stream, event.path)
         self._on_call(call)
 
-    def _tick(self) -> None:
-        self._has_tick = False
-        if self._due:
-            self._flush()
+    def _write_soon(self, at_once: bool) -> None:
+        if self._is_reading:
+            return
+        tick = self._ticks.current()
+        if at_once and tick != self._last_tick:
+            self.flush()
+        else:
+            self._ticks.flush_at_end(self)
+        self._last_tick = tick
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         """Write what there is, until there is no more or the socket takes none."""
         if self._is_reading or self._transport is None:
             return
@@ -236,7 +275,7 @@ class Http2Socket(asyncio.Protocol):
 
     def _idle(self) -> None:
         self._connection.go_away()
-        self._flush()
+        self.flush()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

@@ -14,10 +14,11 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 
 from taskfan.node.clock import Clock
 from taskfan.node.cluster_state import DiscoveryNode
+from taskfan.node.frame_queue import queue_it
 from taskfan.node.frames import Identity
 from taskfan.node.grpc_status import Status, StatusError
-from taskfan.node.http2_call import WAITING_BYTES, Call
-from taskfan.node.http2_socket import Http2Socket
+from taskfan.node.http2_call import AT_ONCE_BYTES, WAITING_BYTES, Call
+from taskfan.node.http2_socket import Http2Socket, Ticks
 from taskfan.node.journal import NO_JOURNAL, Journal
 from taskfan.node.lamport import LamportClock
 from taskfan.node.link import LinkEnd
@@ -34,8 +35,6 @@ _CONNECT = f"/{_SERVICE}/Connect"
 _BACKLOG = 4096
 # By then the last words have been read, but by paused members.
 _STOP_GRACE_S = 0.2
-# A larger frame is not worth the hurry: what waits with it may overtake it until the end of the tick.
-_AT_ONCE_BYTES = 16 << 10
 
 
 class Http2Transport(LinkTransport):
@@ -53,6 +52,7 @@ class Http2Transport(LinkTransport):
     ) -> None:
         identity = Identity(cluster_name, local_id, incarnation_id)
         super().__init__(identity, clock, settings or TransportSettings(), lamport, journal)
+        self._ticks = Ticks()
         self._listening: socket.socket | None = None
         self._server: asyncio.Server | None = None
         self._make_methods: Callable[[], Mapping[str, Method]] = dict
@@ -108,7 +108,7 @@ class Http2Transport(LinkTransport):
             accepted_socket.abort()
 
     def _open_stream(self, to: DiscoveryNode) -> FrameStream:
-        return _OpenedStream(to.transport_address, self.clock)
+        return _OpenedStream(to.transport_address, self.clock, self._ticks)
 
     async def _carry(self, link: LinkEnd, stream: FrameStream) -> None:
         """Carry frames both ways until the link closes or the stream ends; without tasks that read and write."""
@@ -126,7 +126,7 @@ class Http2Transport(LinkTransport):
     # ------------------------------------------------------------------ calls that come in
 
     def _accept_socket(self) -> Http2Socket:
-        accepted = Http2Socket(self.clock, self._accept_call, self._accepted.pop)
+        accepted = Http2Socket(self.clock, self._ticks, self._accept_call, self._accepted.pop)
         self._accepted[accepted] = None
         return accepted
 
@@ -186,6 +186,7 @@ class _Pump:
         """Move what is there already, and from now on what comes."""
         call, link = self._call, self._link
         call.on_last, call.on_end, call.on_room, link.frame_put = self._end, self._end, self._fill, self._put
+        link.offer = call.offer
         call.attach(link.receive)
         if call.has_last or call.is_over:
             self._end()
@@ -194,11 +195,12 @@ class _Pump:
     def stop(self) -> None:
         """Move nothing more: the two know each other no longer, and are freed at once."""
         self._call.attach(_drop)
+        self._link.offer = queue_it
         self._call.on_last = self._call.on_end = self._call.on_room = self._link.frame_put = _nothing
 
     def _put(self) -> None:
         """The link has something to send."""
-        self._call.flush_soon(at_once=self._queue.waiting_bytes < _AT_ONCE_BYTES)
+        self._call.flush_soon(at_once=self._queue.waiting_bytes < AT_ONCE_BYTES)
 
     def _fill(self) -> None:
         """Hand over the frames that go next: as many as are worth a write, for what waits may be overtaken."""
@@ -228,8 +230,8 @@ def _nothing() -> None:
 class _OpenedStream:
     """The side that opened the stream. Its connection carries nothing else, and is opened when it is used."""
 
-    def __init__(self, address: str, clock: Clock) -> None:
-        self._address, self._clock = address, clock
+    def __init__(self, address: str, clock: Clock, ticks: Ticks) -> None:
+        self._address, self._clock, self._ticks = address, clock, ticks
         self._socket: Http2Socket | None = None
         self.call: Call | None = None
 
@@ -253,8 +255,13 @@ class _OpenedStream:
             host, _, port = self._address.rpartition(":")
             connect = asyncio.get_running_loop().create_connection
             try:
-                _, self._socket = await connect(lambda: Http2Socket(self._clock), host.strip("[]"), int(port))
+                _, self._socket = await connect(
+                    lambda: Http2Socket(self._clock, self._ticks), host.strip("[]"), int(port)
+                )
             except OSError as error:
                 raise StreamBroken(f"no connection to [{self._address}]: {error.strerror or error}") from None
             self.call = self._socket.call(_CONNECT, self._address)
         return self.call
+
+    def _new_socket(self) -> Http2Socket:
+        return Http2Socket(self._clock, self._ticks)

@@ -35,7 +35,8 @@ class TaskId(NamedTuple):
     @classmethod
     def from_wire(cls, message: pb.TaskId) -> Self:
         """The id a message carries; a message that was never set carries none."""
-        return cls(message.node_id, message.number) if message.node_id or message.number else cls("", -1)
+        node_id, number = message.node_id, message.number
+        return cls(node_id, number) if number or node_id else cls("", -1)
 
 
 UNSET = TaskId("", -1)

@@ -6,25 +6,20 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
 from taskfan.node import frames, link_journal
 from taskfan.node.clock import Clock, TimerHandle
 from taskfan.node.cluster_state import DiscoveryNode
-from taskfan.node.errors import (
-    NodeDisconnected,
-    NodeNotConnected,
-    ReceiveTimeout,
-    Rejected,
-    TaskfanError,
-)
-from taskfan.node.frame_queue import FrameQueue
+from taskfan.node.errors import NodeDisconnected, NodeNotConnected, ReceiveTimeout, Rejected, TaskfanError
+from taskfan.node.frame_queue import FrameQueue, queue_it
 from taskfan.node.frames import Identity, MalformedFrame
 from taskfan.node.journal import NO_JOURNAL, Journal
 from taskfan.node.lamport import LamportClock
 from taskfan.node.link_checks import LinkChecks, Verdict
-from taskfan.node.transport import Receiver, Request, TransportSettings
+from taskfan.node.transport import Answer, Answered, Receiver, Request, TransportSettings
 from taskfan.v1 import transport_pb2 as pb
 
 _log = logging.getLogger(__name__)
@@ -44,8 +39,9 @@ class LinkEnd:
     """What both ends share: frames in and out, checks, and closing. Knows nothing of what carries the frames.
 
     Whoever carries them calls `receive` with what comes in, writes what `queue.take` gives (`frame_put` is called
-    when there is more), and lets go once `ended` is set. `number` is the Lamport time of the handshake that opened
-    it, which tells it from the other links of that incarnation.
+    when there is more), and lets go once `ended` is set. A frame that finds none before it in the queue is offered to
+    it first. `number` is the Lamport time of the handshake that opened it, which tells it from the other links of that
+    incarnation.
     """
 
     is_incoming: bool
@@ -63,6 +59,7 @@ class LinkEnd:
         self.is_mute = False
         self.queue = FrameQueue(settings.queue_bytes)
         self.frame_put: Callable[[], None] = lambda: None
+        self.offer: Callable[[bytes], bool] = queue_it
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         # No sender lets more than this wait, so no more can be under way.
         self._reassembly = frames.Reassembly(2 * settings.queue_bytes + settings.max_message_bytes)
@@ -83,14 +80,14 @@ class LinkEnd:
             return
         self._checks.heard = True
         try:
-            frame = frames.parse(data)
-            if frame.HasField("fragment"):
+            frame, content = frames.parse(data)
+            if content == "fragment":
                 whole = self._reassembly.add(frame.fragment)
                 if whole is None:
                     return
-                frame = frames.parse(whole)
+                frame, content = frames.parse(whole)
             self.context.lamport.observe(frame.lamport_time)
-            self._take(frame)
+            self._take(frame, content)
         except MalformedFrame as error:
             self.close(f"malformed frame: {error}", logging.WARNING)
 
@@ -113,22 +110,25 @@ class LinkEnd:
         """Tell those who depend on this link. Called once."""
         raise NotImplementedError
 
-    def _take(self, frame: pb.Frame) -> None:
+    def _take(self, frame: pb.Frame, content: str) -> None:
         """Act on a whole frame.
 
         Raises:
             MalformedFrame: not for this end.
         """
-        if frame.HasField("check"):
+        if content == "check":
             self._put_small(frames.check_reply_frame(self.context.lamport.tick(), frame.check))
-        elif frame.HasField("check_reply"):
+        elif content == "check_reply":
             self._checks.answered()
             self._look_again(self._checks.interval_s)
         else:
-            raise MalformedFrame(f"[{frame.WhichOneof('content')}] to the wrong end of a link")
+            raise MalformedFrame(f"[{content}] to the wrong end of a link")
 
     def _put(self, frame: bytes, *, urgent: bool) -> None:
-        if not self.is_mute:
+        """Let a frame go. It is lost on a link that has closed, or is mute."""
+        if self.is_mute or self.is_closed:
+            return
+        if self.queue.waiting_bytes or not self.offer(frame):
             self.queue.put(frame, urgent=urgent)
             self.frame_put()
 
@@ -154,15 +154,22 @@ class LinkEnd:
             self._look_timer = self.context.clock.call_later(wait_s, self._look)
 
 
-Answer = bytes | TaskfanError
+class Waiting(msgspec.Struct, eq=False):
+    """A request without an answer yet: an `Asked`.
 
+    `divert` is given what comes, and says itself what the answer is, and when.
+    """
 
-class _Waiting(msgspec.Struct, frozen=True):
-    """A request without an answer yet. `divert` is given what comes, and says itself what the answer is, and when."""
-
+    link: SendingEnd
+    request_id: int
     action: str
-    answer: asyncio.Future[bytes]
-    divert: Callable[[Answer], None] | None
+    answered: Answered
+    divert: Answered | None = None
+    timer: TimerHandle | None = None
+
+    def forget(self) -> None:
+        """Nobody waits for its answer any more; a late one is dropped."""
+        self.link.forget(self.request_id)
 
 
 class SendingEnd(LinkEnd):
@@ -176,92 +183,93 @@ class SendingEnd(LinkEnd):
     def __init__(self, context: LinkContext, to: DiscoveryNode) -> None:
         super().__init__(context, to.id, context.lamport.tick(), context.settings.check_interval_s)
         self.to = to
-        self._waiting: dict[int, _Waiting] = {}
+        self._waiting: dict[int, Waiting] = {}
         # Why it could not be opened; None once it is open.
         self._not_connected: str | None = None
 
     def __str__(self) -> str:
         return f"to [{self.to.name}][{self.to.transport_address}]"
 
-    def put(self, request_id: int, request: Request) -> asyncio.Future[bytes]:
-        """Send a request. The future is its answer, until `forget`.
+    def put(self, request_id: int, request: Request, answered: Answered) -> Waiting:
+        """Send a request; `answered` is told what comes of it.
 
         Raises:
             Rejected: too much waits here already, or the request is too large for any link.
         """
         self.write(request_id, request)
-        return self.expect(request_id, request.action)
+        return self.expect(request_id, request.action, answered)
 
     def write(self, request_id: int, request: Request) -> None:
         """The first half of `put`: let the request go out. Raises Rejected."""
-        lamport_time = self.context.lamport.tick()
+        context, lamport_time = self.context, self.context.lamport.tick()
         frame = frames.request_frame(lamport_time, request_id, request)
-        urgent = frames.is_urgent(request.action)
-        refusal = self._refusal(request.action, len(frame), urgent)
-        if refusal is not None:
-            if self.context.journal.is_on:
+        size_bytes, urgent = len(frame), frames.is_urgent(request.action)
+        if size_bytes > context.settings.max_message_bytes or not self.queue.has_room(size_bytes, urgent=urgent):
+            refusal = self._refusal(request.action, size_bytes)
+            if context.journal.is_on:
                 link_journal.request_refused(self, request_id, request, refusal)
             raise refusal
-        if self.context.journal.is_on:
-            link_journal.request_sent(self, request_id, request, len(frame), lamport_time)
+        if context.journal.is_on:
+            link_journal.request_sent(self, request_id, request, size_bytes, lamport_time)
         self._put(frame, urgent=urgent)
 
-    def _refusal(self, action: str, size_bytes: int, urgent: bool) -> Rejected | None:
+    def _refusal(self, action: str, size_bytes: int) -> Rejected:
         if size_bytes > self.context.settings.max_message_bytes:
             return _too_large(action, "request", size_bytes)
-        if self.queue.has_room(size_bytes, urgent=urgent):
-            return None
         return Rejected(
             f"rejected execution of [{action}]: [{self.queue.waiting_bytes}] bytes wait to be sent"
             f" to [{self.to.name}][{self.to.transport_address}]"
         )
 
-    def expect(
-        self, request_id: int, action: str, divert: Callable[[Answer], None] | None = None
-    ) -> asyncio.Future[bytes]:
+    def expect(self, request_id: int, action: str, answered: Answered, divert: Answered | None = None) -> Waiting:
         """The second half of `put`: wait for the answer. `divert` gets it instead, and passes it on by `answer`."""
-        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._waiting[request_id] = _Waiting(action, answer, divert)
-        return answer
+        waiting = self._waiting[request_id] = Waiting(self, request_id, action, answered, divert)
+        return waiting
+
+    def limit(self, request_id: int, timeout_s: float) -> None:
+        """Let a request wait no longer than that. Zero or less strikes at once."""
+        waiting = self._waiting.get(request_id)
+        if waiting is None:
+            return
+        if timeout_s > 0:
+            waiting.timer = self.context.clock.call_later(timeout_s, lambda: self._time_out(request_id, timeout_s))
+        else:
+            self._time_out(request_id, timeout_s)
+
+    def _time_out(self, request_id: int, timeout_s: float) -> None:
+        timeout_ms = max(0, round(timeout_s * 1000))
+        node, action = self.to, self._waiting[request_id].action
+        if self.context.journal.is_on:
+            link_journal.request_timed_out(self, request_id, action, timeout_ms)
+        _log.info("[%s] gave no answer to [%s] within %d ms", node.name, action, timeout_ms)
+        self.answer(request_id, ReceiveTimeout(node.name, node.transport_address, action, request_id, timeout_ms))
 
     def answer(self, request_id: int, answer: Answer) -> None:
         """Give an answer to who waits for it, if anybody does."""
-        waiting = self._waiting.pop(request_id, None)
-        if waiting is None:
-            return
-        if isinstance(answer, TaskfanError):
-            _fail(waiting, answer)
-        elif not waiting.answer.done():
-            waiting.answer.set_result(answer)
+        if (waiting := self.forget(request_id)) is not None:
+            waiting.answered(answer)
 
-    def time_out(self, request_id: int, timeout_s: float) -> None:
-        """Fail a request that waited long enough."""
-        if (waiting := self._waiting.pop(request_id, None)) is not None:
-            timeout_ms = max(0, round(timeout_s * 1000))
-            node, action = self.to, waiting.action
-            if self.context.journal.is_on:
-                link_journal.request_timed_out(self, request_id, action, timeout_ms)
-            _log.info("[%s] gave no answer to [%s] within %d ms", node.name, action, timeout_ms)
-            _fail(waiting, ReceiveTimeout(node.name, node.transport_address, action, request_id, timeout_ms))
-
-    def forget(self, request_id: int) -> None:
-        """Nobody waits for this answer any more; a late one is dropped."""
-        self._waiting.pop(request_id, None)
+    def forget(self, request_id: int) -> Waiting | None:
+        """Nobody waits for this answer any more; a late one is dropped. Gives who did."""
+        waiting: Waiting | None = self._waiting.pop(request_id, None)
+        if waiting is not None and waiting.timer is not None:
+            waiting.timer.cancel()
+        return waiting
 
     def refuse(self, detail: str) -> None:
         """It could not be opened."""
         self._not_connected = detail
         self.close(f"not connected: {detail}", logging.INFO)
 
-    def _take(self, frame: pb.Frame) -> None:
-        if frame.HasField("reply"):
-            self._answered(frame.reply.request_id, frame.reply.payload)
-        elif frame.HasField("failure"):
-            self._answered(frame.failure.request_id, frames.error_of(frame.failure))
+    def _take(self, frame: pb.Frame, content: str) -> None:
+        answer: Answer
+        if content == "reply":
+            request_id, answer = frame.reply.request_id, frame.reply.payload
+        elif content == "failure":
+            request_id, answer = frame.failure.request_id, frames.error_of(frame.failure)
         else:
-            super()._take(frame)
-
-    def _answered(self, request_id: int, answer: Answer) -> None:
+            super()._take(frame, content)
+            return
         waiting = self._waiting.get(request_id)
         if waiting is None or waiting.divert is None:
             self.deliver(request_id, answer)
@@ -276,12 +284,13 @@ class SendingEnd(LinkEnd):
         self.answer(request_id, answer)
 
     def _closed(self) -> None:
-        node, (unanswered, self._waiting) = self.to, (self._waiting, {})
-        for waiting in unanswered.values():
+        node = self.to
+        for waiting in list(self._waiting.values()):
             if self._not_connected is None:
-                _fail(waiting, NodeDisconnected(node.name, node.transport_address, waiting.action))
+                why: TaskfanError = NodeDisconnected(node.name, node.transport_address, waiting.action)
             else:
-                _fail(waiting, NodeNotConnected(node.name, node.transport_address, self._not_connected))
+                why = NodeNotConnected(node.name, node.transport_address, self._not_connected)
+            self.answer(waiting.request_id, why)
 
 
 class ReceivingEnd(LinkEnd):
@@ -301,24 +310,21 @@ class ReceivingEnd(LinkEnd):
     def __str__(self) -> str:
         return f"from [{self.node_id}]"
 
-    def on_close(self, callback: Callable[[], None]) -> Callable[[], None]:
+    def on_close(self, callback: Callable[[], None]) -> Callable[[], object]:
         """Call once when it ends (at once, if it has). Returns a call that takes this back."""
         if self.is_closed:
             callback()
             return lambda: None
         number = next(self._callback_numbers)
         self._callbacks[number] = callback
+        return partial(self._callbacks.pop, number, None)
 
-        def take_back() -> None:
-            self._callbacks.pop(number, None)
-
-        return take_back
-
-    def _take(self, frame: pb.Frame) -> None:
-        if not frame.HasField("request"):
-            super()._take(frame)
+    def _take(self, frame: pb.Frame, content: str) -> None:
+        if content != "request":
+            super()._take(frame, content)
             return
-        request_id, request = frame.request.request_id, frames.request_of(frame.request)
+        message = frame.request
+        request_id, request = message.request_id, frames.request_of(message)
         if self.context.journal.is_on:
             link_journal.request_received(self, request_id, request)
         limit = self.context.settings.max_inbound_requests
@@ -331,7 +337,11 @@ class ReceivingEnd(LinkEnd):
 
     async def _run(self, request_id: int, request: Request) -> None:
         try:
-            await self._reply(await self._answer(request_id, request), frames.is_urgent(request.action))
+            frame, urgent = await self._answer(request_id, request), frames.is_urgent(request.action)
+            if self.queue.has_room(len(frame), urgent=urgent):
+                self._put(frame, urgent=urgent)
+            else:
+                await self._put_when_room(frame)
         except asyncio.CancelledError:
             # Whoever asked must not wait for ever because this side stops the work.
             if not self.is_closed:
@@ -367,13 +377,7 @@ class ReceivingEnd(LinkEnd):
             link_journal.reply_sent(self, request_id, request.action, error.kind, len(frame), lamport_time)
         return frame
 
-    async def _reply(self, frame: bytes, urgent: bool) -> None:
-        """Put an answer, and wait until there is room for it. Dropped when the link has closed."""
-        if self.is_closed:
-            return
-        if self.queue.has_room(len(frame), urgent=urgent):
-            self._put(frame, urgent=urgent)
-            return
+    async def _put_when_room(self, frame: bytes) -> None:
         room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.queue.put_when_room(frame, lambda: None if room.done() else room.set_result(None))
         await room
@@ -385,11 +389,6 @@ class ReceivingEnd(LinkEnd):
                 callback()
             except Exception:
                 _log.exception("%s: on the close of link %s", self.context.local, self)
-
-
-def _fail(waiting: _Waiting, error: TaskfanError) -> None:
-    if not waiting.answer.done():
-        waiting.answer.set_exception(error)
 
 
 def _too_large(action: str, what: str, size_bytes: int) -> Rejected:

@@ -12,12 +12,20 @@ from typing import Protocol
 from taskfan.node import frames
 from taskfan.node.clock import Clock
 from taskfan.node.cluster_state import DiscoveryNode
-from taskfan.node.errors import NodeNotConnected, TransportError
+from taskfan.node.errors import NodeNotConnected, TaskfanError, TransportError
 from taskfan.node.frames import HandshakeRefused, Identity, MalformedFrame
 from taskfan.node.journal import NO_JOURNAL, Journal
 from taskfan.node.lamport import LamportClock
-from taskfan.node.link import LinkContext, LinkEnd, ReceivingEnd, SendingEnd
-from taskfan.node.transport import Receiver, Request, TransportSettings
+from taskfan.node.link import LinkContext, LinkEnd, ReceivingEnd, SendingEnd, Waiting
+from taskfan.node.transport import (
+    NOT_ASKED,
+    Answered,
+    Asked,
+    Receiver,
+    Request,
+    TransportSettings,
+    wait_for_answer,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -47,8 +55,8 @@ class FrameStream(Protocol):
         """End it. What was written is still delivered if the other side reads it. Twice is fine."""
 
 
-# Puts a request on a link, and gives its answer to come.
-Put = Callable[[SendingEnd, int, Request], "asyncio.Future[bytes]"]
+# Puts a request on a link, and says who is told its answer.
+Put = Callable[[SendingEnd, int, Request, Answered], Waiting]
 
 
 class LinkTransport:
@@ -85,28 +93,30 @@ class LinkTransport:
         self._receiver = receiver
         await self._listen()
 
+    def ask(
+        self,
+        to: DiscoveryNode,
+        request: Request,
+        answered: Answered,
+        *,
+        timeout_s: float | None = None,
+        put: Put = SendingEnd.put,
+    ) -> Asked:
+        """Bring a request: see `Transport.ask`. `put` may be another way than a link's own to put it there."""
+        try:
+            link = self._link_to(to)
+            request_id = self.new_request_id()
+            waiting = put(link, request_id, request, answered)
+        except TaskfanError as error:
+            answered(error)
+            return NOT_ASKED
+        if timeout_s is not None:
+            link.limit(request_id, timeout_s)
+        return waiting
+
     async def send(self, to: DiscoveryNode, request: Request, *, timeout_s: float | None = None) -> bytes:
         """Bring a request and wait for its reply: see `Transport.send`."""
-        return await self.send_by(SendingEnd.put, to, request, timeout_s)
-
-    async def send_by(self, put: Put, to: DiscoveryNode, request: Request, timeout_s: float | None) -> bytes:
-        """The same, with another way than a link's own to put a request on it."""
-        link = self._link_to(to)
-        request_id = self.new_request_id()
-        answer = put(link, request_id, request)
-        timer = None
-        if timeout_s is not None and timeout_s > 0:
-            timer = self.clock.call_later(timeout_s, lambda: link.time_out(request_id, timeout_s))
-        elif timeout_s is not None:
-            link.time_out(request_id, timeout_s)
-        try:
-            return await answer
-        finally:
-            link.forget(request_id)
-            if timer is not None:
-                timer.cancel()
-            # It holds the error, which holds this frame: without this both would wait for the next gc.
-            del answer
+        return await wait_for_answer(self.ask, to, request, timeout_s)
 
     def new_request_id(self) -> int:
         """A number that no other request from here has."""

@@ -14,6 +14,7 @@ from typing import Any
 from google.protobuf.message import DecodeError, Message
 
 from taskfan.node.action import Action, ActionContext, TaskListener, wake
+from taskfan.node.bans import BAN_ACTION, send_ban, send_unban
 from taskfan.node.cancellation import CancelDone, Effect, SendBan, SendUnban, StopTask
 from taskfan.node.clock import Clock
 from taskfan.node.cluster_state import ClusterState, DiscoveryNode
@@ -23,19 +24,17 @@ from taskfan.node.index.document_ids import DocumentIds
 from taskfan.node.index.scrolls import ReaderContexts
 from taskfan.node.journal import NO_JOURNAL, BanRemoved, BanSet, Journal, TaskRefused, state_event, task_event
 from taskfan.node.machine import Machine, UnknownMachine
-from taskfan.node.registry import TaskRegistry
+from taskfan.node.registry import ChildToken, TaskRegistry
 from taskfan.node.shards import Shards
 from taskfan.node.state_updates import NoStateUpdates, StateUpdates
 from taskfan.node.task import NO_HEADERS, Task, TaskType
-from taskfan.node.transport import InboundLink, Request, Transport
+from taskfan.node.transport import Answer, InboundLink, Request, Transport
 from taskfan.node.waiting import answer_when_done, finish
-from taskfan.v1 import actions_pb2 as pb
 
 __all__ = ["BAN_ACTION", "CHANNEL_WAS_CLOSED", "Action", "ActionContext", "Node", "TaskListener", "wake"]
 
 log = logging.getLogger("taskfan.node")
 
-BAN_ACTION = "internal:admin/tasks/ban"
 CHANNEL_WAS_CLOSED = "channel was closed"
 
 Headers = Mapping[str, str]
@@ -136,11 +135,7 @@ class Node:
             TransportError: `failure to send`, caused by TaskCancelled: the parent was cancelled.
             TaskfanError: what the handler or the transport raises; a bug of the handler too, made one.
         """
-        try:
-            token = None if parent is None else self.registry.child_started(parent, to.id)
-        except TaskfanError as error:
-            self._note_refusal(action, to, _id_of(parent), error)
-            raise TransportError("failure to send", cause=error) from None
+        token = None if parent is None else self._start_child(parent, to, action)
         try:
             known = self._find(handler or action)
             if to.id == self.local.id:
@@ -156,6 +151,41 @@ class Node:
             raise TaskfanError(f"{type(bug).__name__}: {bug}") from None
         finally:
             self.carry_out(self.registry.child_ended(token))
+
+    def ask(
+        self,
+        to: DiscoveryNode,
+        request: Request,
+        answered: Callable[[Any], object],
+        *,
+        parent: Task,
+        timeout_s: float | None = None,
+    ) -> None:
+        """`send` to another node without a task that waits: what it gives or raises is told once.
+
+        Args:
+            request: the same for many nodes; then it is made and written once.
+        """
+        known = self._find(request.handler or request.action)
+        try:
+            token = self._start_child(parent, to, request.action)
+        except TransportError as error:
+            answered(error)
+            return
+
+        def take(answer: Answer) -> None:
+            if token is not None:
+                self.carry_out(self.registry.child_ended(token))
+            answered(known.read(answer))
+
+        self._transport.ask(to, request, take, timeout_s=timeout_s)
+
+    def _start_child(self, parent: Task, to: DiscoveryNode, action: str) -> ChildToken | None:
+        try:
+            return self.registry.child_started(parent, to.id)
+        except TaskfanError as error:
+            self._note_refusal(action, to, parent.id, error)
+            raise TransportError("failure to send", cause=error) from None
 
     async def _send_here(
         self, action: Action, name: str, request: Message, parent: TaskId, headers: Headers, timeout_s: float | None
@@ -212,7 +242,7 @@ class Node:
             self._note_refusal(name, self.local, parent, error)
             raise
         context = self._contexts[task.id.number] = ActionContext(self, task)
-        untrack: Callable[[], None] | None = None
+        untrack: Callable[[], object] | None = None
         # No ExitStack: it would be a sixth of the memory of a live task.
         try:
             self._tell("registered", task)
@@ -287,36 +317,11 @@ class Node:
                     if context is not None:
                         context.stop(reason)
                 case SendBan():
-                    self.clock.spawn(self._send_ban(effect), "ban")
+                    self.clock.spawn(send_ban(self, effect), "ban")
                 case SendUnban():
-                    self.clock.spawn(self._send_unban(effect), "unban")
+                    self.clock.spawn(send_unban(self, effect), "unban")
                 case CancelDone(caller, failure):
                     finish(caller, failure)
-
-    async def _send_ban(self, ban: SendBan) -> None:
-        call, failure = ban.call, None
-        request = pb.BanRequest(
-            parent_task_id=ban.parent.to_wire(), ban=True, reason=call.reason, wait_for_completion=call.wait
-        )
-        try:
-            await self._send_to(ban.node_id, request, call.headers)
-        except TaskfanError as error:
-            failure = error
-        self.carry_out(self.registry.ban_answered(ban, failure))
-
-    async def _send_unban(self, unban: SendUnban) -> None:
-        request = pb.BanRequest(parent_task_id=unban.parent.to_wire(), ban=False)
-        try:
-            await self._send_to(unban.node_id, request, unban.headers)
-        except TaskfanError as error:
-            # As in OpenSearch: the ban stays there until this node leaves that one's cluster state.
-            log.info("could not remove the ban of [%s] on [%s]: %s", unban.parent, unban.node_id, error)
-
-    async def _send_to(self, node_id: str, request: pb.BanRequest, headers: Headers) -> None:
-        to = self.cluster_state.get(node_id)
-        if to is None:
-            raise TransportError(f"node [{node_id}] left the cluster before its ban was sent")
-        await self.send(to, BAN_ACTION, request, headers=headers)
 
     def _channel_closed(self, task: Task) -> None:
         """The link that brought this task's request is closed: nobody will read its answer."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Protocol
 
 import msgspec
 
 from taskfan.node.cluster_state import DiscoveryNode
+from taskfan.node.errors import TaskfanError
 from taskfan.node.ids import UNSET, TaskId
 
 # Both sides of a link must speak the same.
@@ -31,6 +34,36 @@ class Request(msgspec.Struct, frozen=True):
     headers: Mapping[str, str] = {}
 
 
+# What comes of a request: the payload of the reply, or why there is none.
+Answer = bytes | TaskfanError
+Answered = Callable[[Answer], object]
+
+
+class Asked(Protocol):
+    """A request that was sent."""
+
+    def forget(self) -> None:
+        """Nobody waits for its answer any more; a late one is dropped. Allowed at any time, twice too."""
+
+
+class Ask(Protocol):
+    """What sends a request: see `Transport.ask`."""
+
+    def __call__(
+        self, to: DiscoveryNode, request: Request, answered: Answered, *, timeout_s: float | None = None
+    ) -> Asked: ...
+
+
+class NotAsked:
+    """A request that was turned away at once."""
+
+    def forget(self) -> None:
+        """Nothing is to come."""
+
+
+NOT_ASKED = NotAsked()
+
+
 class InboundLink(Protocol):
     """The link that brought a request. OpenSearch calls it a channel."""
 
@@ -42,7 +75,7 @@ class InboundLink(Protocol):
     def is_closed(self) -> bool:
         """Whether it has ended: the other side is gone, silent or has closed it."""
 
-    def on_close(self, callback: Callable[[], None]) -> Callable[[], None]:
+    def on_close(self, callback: Callable[[], None]) -> Callable[[], object]:
         """Call once when it ends (at once, if it has). Returns a call that takes this back."""
 
 
@@ -86,14 +119,14 @@ class Transport(Protocol):
     async def start(self, receiver: Receiver) -> None:
         """Begin to accept links."""
 
-    async def send(self, to: DiscoveryNode, request: Request, *, timeout_s: float | None = None) -> bytes:
-        """Bring a request and wait for its reply.
+    def ask(self, to: DiscoveryNode, request: Request, answered: Answered, *, timeout_s: float | None = None) -> Asked:
+        """Bring a request. What comes of it is told once, perhaps before this returns: the reply or an error.
 
         Args:
             timeout_s: limit for the answer, opening the link included; None waits until the link closes.
                 Zero or less strikes at once, and the request is sent all the same.
 
-        Raises:
+        The errors:
             NodeNotConnected: no link could be opened; says what differs when the handshake was refused.
             NodeDisconnected: the link closed before the answer.
             ReceiveTimeout: no answer in time; a late one is dropped.
@@ -101,8 +134,32 @@ class Transport(Protocol):
             TaskfanError: what the other node raised, as it came over the wire.
         """
 
+    async def send(self, to: DiscoveryNode, request: Request, *, timeout_s: float | None = None) -> bytes:
+        """Bring a request and wait for its reply. Raises the errors of `ask`."""
+
     def disconnect(self, node_id: str) -> None:
         """Close the link to a node, as when it left the cluster state."""
 
     async def close(self) -> None:
         """Close all links and accept no more; requests that wait fail with NodeDisconnected."""
+
+
+async def wait_for_answer(ask: Ask, to: DiscoveryNode, request: Request, timeout_s: float | None) -> bytes:
+    """Ask, and wait for the reply. Raises what came instead."""
+    reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    asked = ask(to, request, partial(_settle, reply), timeout_s=timeout_s)
+    try:
+        return await reply
+    finally:
+        asked.forget()
+        # They hold the error, which holds this frame: without this all would wait for the next gc.
+        del reply, asked
+
+
+def _settle(reply: asyncio.Future[bytes], answer: Answer) -> None:
+    if reply.done():
+        return
+    if isinstance(answer, TaskfanError):
+        reply.set_exception(answer)
+    else:
+        reply.set_result(answer)

@@ -117,11 +117,11 @@ def play(story: Callable[[Pair], Awaitable[None]]) -> None:
 
 def test_without_a_rule_the_inner_transport_is_asked_directly() -> None:
     async def story(pair: Pair) -> None:
-        assert pair.transport.send == pair.inner.send
+        assert pair.transport.ask == pair.inner.ask
         pair.obey({"kind": "drop"})
-        assert pair.transport.send != pair.inner.send
+        assert pair.transport.ask != pair.inner.ask
         pair.obey()
-        assert pair.transport.send == pair.inner.send
+        assert pair.transport.ask == pair.inner.ask
         assert pair.inner.before_opening is None
 
     play(story)

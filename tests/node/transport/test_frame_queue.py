@@ -117,7 +117,7 @@ def test_whatever_is_put_comes_out_whole(sizes: list[tuple[int, bool]]) -> None:
         queue.put(frame, urgent=urgent)
     out: list[bytes | None] = []
     for frame in taken(queue):
-        parsed = frames.parse(frame)
+        parsed, _content = frames.parse(frame)
         out.append(reassembly.add(parsed.fragment) if parsed.HasField("fragment") else frame)
     assert sorted(frame for frame in out if frame is not None) == sorted(frame for frame, _ in put)
     assert queue.waiting_bytes == 0

@@ -60,7 +60,7 @@ def test_what_is_whole_no_longer_counts() -> None:
 @given(st.binary(max_size=200))
 def test_no_bytes_are_more_than_malformed(data: bytes) -> None:
     try:
-        frame = frames.parse(data)
+        frame, _content = frames.parse(data)
         if frame.HasField("failure"):
             assert isinstance(frames.error_of(frame.failure), TaskfanError)
     except MalformedFrame:

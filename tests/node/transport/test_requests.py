@@ -8,13 +8,16 @@ import pytest
 
 from taskfan.node.errors import (
     IllegalArgument,
+    NodeDisconnected,
+    NodeNotConnected,
     ReceiveTimeout,
+    Rejected,
     TaskfanError,
     TaskNotFound,
     ValidationFailed,
 )
 from taskfan.node.ids import UNSET, TaskId
-from taskfan.node.transport import InboundLink, Request
+from taskfan.node.transport import Answer, InboundLink, Request, TransportSettings
 from tests.node.transport.world import World, until
 
 
@@ -212,6 +215,64 @@ async def test_who_asks_may_stop_waiting(world: World) -> None:
     go_on.set()
     assert await a.send(b, b"next") == b"next"
     assert waiting.cancelled()
+
+
+async def test_what_comes_of_a_request_is_told_once_to_who_asked(world: World) -> None:
+    a, b = await world.member("a"), await world.member("b")
+    go_on, told = asyncio.Event(), list[Answer]()
+
+    async def slow(_request: Request, _link: InboundLink) -> bytes:
+        await go_on.wait()
+        return b"late"
+
+    b.handlers.by_action["slow"] = slow
+    a.transport.ask(b.node, Request("slow", b""), told.append)
+    a.transport.ask(b.node, Request("slow", b""), told.append, timeout_s=0.1)
+    forgotten = a.transport.ask(b.node, Request("slow", b""), told.append)
+    await until(world.clock, lambda: told, "the limit did not strike")
+    assert isinstance(told[0], ReceiveTimeout)
+
+    forgotten.forget()
+    forgotten.forget()
+    go_on.set()
+    await until(world.clock, lambda: len(told) > 1, "the answer was not told")
+    assert await a.send(b, b"all that was under way has come") == b"all that was under way has come"
+    assert told[1:] == [b"late"]
+
+
+async def test_a_request_that_cannot_be_sent_is_told_at_once(world: World) -> None:
+    a, b = await world.member("a", settings=TransportSettings(max_message_bytes=100_000)), await world.member("b")
+    told = list[Answer]()
+    asked = a.transport.ask(b.node, Request("echo", bytes(200_000)), told.append)
+    assert [type(answer) for answer in told] == [Rejected]
+    asked.forget()
+
+    await a.transport.close()
+    a.transport.ask(b.node, Request("echo", b""), told.append)
+    assert [type(answer) for answer in told] == [Rejected, NodeNotConnected]
+
+
+async def test_all_that_wait_are_told_when_the_link_closes_and_may_ask_anew_at_once(world: World) -> None:
+    a, b = await world.member("a"), await world.member("b")
+    end, told = asyncio.Event(), list[Answer]()
+
+    async def until_the_end(_request: Request, _link: InboundLink) -> bytes:
+        await end.wait()
+        return b""
+
+    def again(answer: Answer) -> None:
+        told.append(answer)
+        a.transport.ask(b.node, Request("echo", b"anew"), told.append)
+
+    b.handlers.by_action["wait"] = until_the_end
+    for _ in range(2):
+        a.transport.ask(b.node, Request("wait", b""), again)
+    await until(world.clock, lambda: len(b.handlers.received) == 2, "the requests did not arrive")
+    a.transport.disconnect(b.node.id)
+    assert [type(answer) for answer in told] == [NodeDisconnected] * 2
+    await until(world.clock, lambda: len(told) == 4, "who asked anew was not answered")
+    assert told[2:] == [b"anew"] * 2
+    end.set()
 
 
 async def test_what_was_caused_has_the_higher_lamport_time(world: World) -> None:

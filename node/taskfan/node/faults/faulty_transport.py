@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from taskfan.node.action import wake
 from taskfan.node.clock import TimerHandle
@@ -16,7 +16,7 @@ from taskfan.node.faults.spoiled_call import Holds, SpoiledCall, refusal_of
 from taskfan.node.faults.subject import subject_of
 from taskfan.node.link import SendingEnd
 from taskfan.node.link_transport import LinkTransport, StreamBroken
-from taskfan.node.transport import Receiver, Request
+from taskfan.node.transport import NOT_ASKED, Answered, Ask, Asked, Receiver, Request, wait_for_answer
 
 if TYPE_CHECKING:
     from taskfan.node.action import Action
@@ -24,16 +24,8 @@ if TYPE_CHECKING:
 OPAQUE_ID = "X-Opaque-Id"
 
 
-class Send(Protocol):
-    """What sends a request: see `Transport.send`."""
-
-    def __call__(
-        self, to: DiscoveryNode, request: Request, *, timeout_s: float | None = None
-    ) -> Coroutine[Any, Any, bytes]: ...
-
-
 class FaultyTransport:
-    """A `Transport`. Until the first rule comes, and after the last has gone, `send` is that of the inner one.
+    """A `Transport`. Until the first rule comes, and after the last has gone, `ask` is that of the inner one.
 
     The member that asks decides, for requests and replies alike. What a node sends to itself never comes here.
 
@@ -42,7 +34,7 @@ class FaultyTransport:
         actions: by name; they tell what a request is about.
     """
 
-    send: Send
+    ask: Ask
 
     def __init__(self, inner: LinkTransport, actions: Mapping[str, Action] | None = None) -> None:
         self._inner, self._clock, self._actions = inner, inner.clock, actions or {}
@@ -52,7 +44,7 @@ class FaultyTransport:
         self._waiting_to_open: list[asyncio.Future[None]] = []
         self._timer: TimerHandle | None = None
         self._is_closed = False
-        self.send = self._bare_send = inner.send
+        self.ask = self._bare_ask = inner.ask
 
     def introduce(self, local: DiscoveryNode) -> None:
         """Say who this node is: rules know nodes by name and attributes too."""
@@ -64,7 +56,7 @@ class FaultyTransport:
         """Obey these rules instead of those before. Ones that stay go on counting."""
         self._book.set_rules(rules, self._now_s())
         is_empty = self._book.is_empty
-        self.send = self._bare_send if is_empty else self._send
+        self.ask = self._bare_ask if is_empty else self._ask
         self._inner.before_opening = None if is_empty else self._before_opening
         faults_set(self._inner, rules)
         self._spoil_links()
@@ -96,10 +88,14 @@ class FaultyTransport:
 
     # ------------------------------------------------------------------ messages
 
-    async def _send(self, to: DiscoveryNode, request: Request, *, timeout_s: float | None = None) -> bytes:
+    async def send(self, to: DiscoveryNode, request: Request, *, timeout_s: float | None = None) -> bytes:
+        """Bring a request and wait for its reply: see `Transport.send`."""
+        return await wait_for_answer(self.ask, to, request, timeout_s)
+
+    def _ask(self, to: DiscoveryNode, request: Request, answered: Answered, *, timeout_s: float | None = None) -> Asked:
         local = self._local
         if local is None or to.id == local.id:
-            return await self._bare_send(to, request, timeout_s=timeout_s)
+            return self._bare_ask(to, request, answered, timeout_s=timeout_s)
         call = Call(
             local,
             to,
@@ -115,9 +111,10 @@ class FaultyTransport:
         if refusal is not None:
             self._note(decision, refusal[0])
             call_refused(self._inner, to, request, refusal[0])
-            raise refusal[1]
+            answered(refusal[1])
+            return NOT_ASKED
         spoiled = SpoiledCall(decision, self._inner, self._holds, self._note)
-        return await self._inner.send_by(spoiled.put, to, request, timeout_s)
+        return self._inner.ask(to, request, answered, timeout_s=timeout_s, put=spoiled.put)
 
     def _note(self, decision: Decision, state: RuleState) -> None:
         """A message was spoiled by this rule."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from taskfan.node.clock import Clock, TimerHandle
@@ -10,9 +9,9 @@ from taskfan.node.errors import NodeNotConnected, Rejected, TaskfanError
 from taskfan.node.faults.decide import Decision, RuleState, Step
 from taskfan.node.faults.fault_journal import message_spoiled
 from taskfan.node.faults.rule import REORDER_LIMIT_S, FaultError, On
-from taskfan.node.link import Answer, SendingEnd
+from taskfan.node.link import SendingEnd, Waiting
 from taskfan.node.link_transport import LinkTransport
-from taskfan.node.transport import Request
+from taskfan.node.transport import Answer, Answered, Request
 
 # What a frame holds besides its payload, roughly: names, ids, lengths.
 FRAME_OVERHEAD_BYTES = 64
@@ -96,14 +95,16 @@ class SpoiledCall:
     def __init__(self, decision: Decision, transport: LinkTransport, holds: Holds, note: Note) -> None:
         self._decision, self._transport, self._holds, self._note = decision, transport, holds, note
 
-    def put(self, link: SendingEnd, request_id: int, request: Request) -> asyncio.Future[bytes]:
-        """In the place of `SendingEnd.put`. Raises Rejected when there is no room and nothing else to do."""
+    def put(self, link: SendingEnd, request_id: int, request: Request, answered: Answered) -> Waiting:
+        """In the place of `SendingEnd.put`."""
         self._link, self._request_id, self._sent = link, request_id, request
-        answer = link.expect(request_id, request.action, lambda answer: self._replied(link, request_id, answer))
+        waiting = link.expect(
+            request_id, request.action, answered, lambda answer: self._replied(link, request_id, answer)
+        )
         size_bytes = len(request.payload) + len(request.action) + FRAME_OVERHEAD_BYTES
         wait_s = self._wait_s("request", size_bytes)
         self._go(link, "request", wait_s, lambda: self._request(link, request_id, request))
-        return answer
+        return waiting
 
     def _request(self, link: SendingEnd, request_id: int, request: Request) -> None:
         """The time of its delays is over: spoil the request, or let it go."""

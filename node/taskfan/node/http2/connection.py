@@ -177,8 +177,7 @@ class Connection:
         self._events.append(event)
 
     def _take_events(self) -> list[Event]:
-        events = self._events[:]
-        self._events.clear()
+        events, self._events = self._events, []
         return events
 
     # ------------------------------------------------------------------ streams
@@ -325,7 +324,9 @@ class Connection:
             self._credit()
         if self._sending:
             self._fill()
-        output, self._output = self._output, []
+        output = self._output
+        if output:
+            self._output = []
         return output
 
     def _credit(self) -> None:

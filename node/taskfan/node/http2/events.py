@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 from taskfan.node.grpc_status import Status
 from taskfan.node.http2.stream import Stream
 
 
-class Called(NamedTuple):
+class Called(msgspec.Struct, frozen=True):
     """The peer began a call of this method."""
 
     stream: Stream
     path: str
 
 
-class Message(NamedTuple):
+class Message(msgspec.Struct, frozen=True):
     """A message came, whole."""
 
     stream: Stream
     data: bytes
 
 
-class HalfClosed(NamedTuple):
+class HalfClosed(msgspec.Struct, frozen=True):
     """The caller will send no more, and waits for the rest of the answers."""
 
     stream: Stream
 
 
-class Ended(NamedTuple):
+class Ended(msgspec.Struct, frozen=True):
     """A stream is over, and not because of a call from here: told exactly once for each such stream."""
 
     stream: Stream
