@@ -29,7 +29,7 @@ from taskfan.node.shards import Shards
 from taskfan.node.state_updates import NoStateUpdates, StateUpdates
 from taskfan.node.task import NO_HEADERS, Task, TaskType
 from taskfan.node.transport import Answer, InboundLink, Request, Transport
-from taskfan.node.waiting import answer_when_done, finish
+from taskfan.node.waiting import answer_within, finish
 
 __all__ = ["BAN_ACTION", "CHANNEL_WAS_CLOSED", "Action", "ActionContext", "Node", "TaskListener", "wake"]
 
@@ -194,16 +194,9 @@ class Node:
         if timeout_s is None:
             return await running
         self._last_local_request += 1
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        # The limit is that of who waits; the work itself goes on.
-        self.clock.spawn(answer_when_done(running, answer), name)
         try:
-            async with self.clock.timeout(max(timeout_s, 0)):
-                return await answer
+            return await answer_within(timeout_s, running, self.clock, name)
         except TimeoutError:
-            if answer.done() and not answer.cancelled():
-                # A limit of nothing strikes at once, but not before what this node knows without waiting.
-                return answer.result()
             local, timeout_ms = self.local, max(round(timeout_s * 1000), 0)
             raise ReceiveTimeout(
                 local.name, local.transport_address, name, self._last_local_request, timeout_ms

@@ -8,12 +8,31 @@ from collections.abc import Coroutine
 from typing import Any
 
 from taskfan.node.action import wake
+from taskfan.node.clock import Clock
 from taskfan.node.errors import TaskfanError
 
 log = logging.getLogger("taskfan.node")
 
 
-async def answer_when_done(running: Coroutine[Any, Any, Any], answer: asyncio.Future[Any]) -> None:
+async def answer_within(timeout_s: float, running: Coroutine[Any, Any, Any], clock: Clock, name: str) -> Any:
+    """What a coroutine returns or raises, if it does so in time. The limit is that of who waits; the work goes on.
+
+    Raises:
+        TimeoutError: it did not.
+    """
+    answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    clock.spawn(_answer_when_done(running, answer), name)
+    try:
+        async with clock.timeout(max(timeout_s, 0)):
+            return await answer
+    except TimeoutError:
+        if answer.done() and not answer.cancelled():
+            # A limit of nothing strikes at once, but not before what is known without waiting.
+            return answer.result()
+        raise
+
+
+async def _answer_when_done(running: Coroutine[Any, Any, Any], answer: asyncio.Future[Any]) -> None:
     """Give what a coroutine returns or raises to who may still wait for it; a late answer is dropped."""
     try:
         value = await running
