@@ -145,7 +145,8 @@ def test_merging_keeps_the_order_in_which_nodes_were_asked() -> None:
             ("C", pb.NodeTasksResponse(tasks=tasks("C", [(3, "")]), task_failures=[stuck.to_wire()])),
             ("B", failed),
             ("A", pb.NodeTasksResponse(tasks=tasks("A", [(1, "")]))),
-        ]
+        ],
+        asking_node_id="A",
     )
     assert [node_id for node_id, _ in merged.nodes] == ["C", "A"]
     assert merged.node_failures == [failed]

@@ -143,6 +143,9 @@ class _Work:
 
     async def _work(self, worker: Worker) -> ByScrollResponse:
         calls = ByScrollCalls(self._context, self._request)
+        if self._request.script is not None:
+            # Also where it will have nothing to do.
+            self._request.script.check()
         effect = worker.start(self._now_ns())
         try:
             while not isinstance(effect, Finish):

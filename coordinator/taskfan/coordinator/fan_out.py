@@ -97,12 +97,13 @@ async def fan_out_tasks(
         owner = state.get(task_id.node_id)
         if owner is None:
             failure = NodeFailure(task_id.node_id, NoSuchNode(task_id.node_id))
-            return merge([(task_id.node_id, failure)])
+            return merge([(task_id.node_id, failure)], node.local.id)
         nodes = [owner]
     else:
         nodes = resolve(filter.nodes, state, node.local.id)
     elsewhere = _as_others_read(request)
-    return merge(await fan_out(context, action, request, nodes, timeout_s=timeout_s, elsewhere=elsewhere))
+    answers = await fan_out(context, action, request, nodes, timeout_s=timeout_s, elsewhere=elsewhere)
+    return merge(answers, node.local.id)
 
 
 def _as_others_read(request: TasksRequest) -> TasksRequest:

@@ -22,8 +22,10 @@ class TasksAnswer(msgspec.Struct, frozen=True):
     node_failures: list[NodeFailure] = []
 
 
-def merge(answers: Iterable[tuple[str, pb.NodeTasksResponse | NodeFailure]]) -> TasksAnswer:
+def merge(answers: Iterable[tuple[str, pb.NodeTasksResponse | NodeFailure]], asking_node_id: str) -> TasksAnswer:
     """One answer from those of the nodes, each given with its node's id.
+
+    What failed for a task of another node than the one that asks has crossed the wire.
 
     Source: OpenSearch `TransportTasksAction.AsyncAction.finishHim`.
     """
@@ -33,5 +35,7 @@ def merge(answers: Iterable[tuple[str, pb.NodeTasksResponse | NodeFailure]]) -> 
             merged.node_failures.append(answer)
             continue
         merged.nodes.append((node_id, answer.tasks))
-        merged.task_failures.extend(map(TaskFailure.from_wire, answer.task_failures))
+        for failure in map(TaskFailure.from_wire, answer.task_failures):
+            reason = failure.reason if node_id == asking_node_id else failure.reason.crossed()
+            merged.task_failures.append(TaskFailure(failure.task_id, reason))
     return merged

@@ -346,7 +346,11 @@ def test_an_update_by_query_reads_its_own_fields_and_those_of_a_search() -> None
 
     assert (request.max_docs, request.abort_on_conflict, request.source.size) == (2, False, 1000)
     assert request.script is not None
-    assert read_by_query(Kind.UPDATE_BY_QUERY, (), b'{"size":2}').max_docs == 2
+    sized = read_by_query(Kind.UPDATE_BY_QUERY, (), b'{"size":2}')
+    assert (sized.source.size, sized.max_docs) == (2, -1)
+    assert read_by_query(Kind.UPDATE_BY_QUERY, (), b'{"size":0}').faults() == [
+        "[size] cannot be [0] in a scroll context"
+    ]
     error = raised(lambda: read_by_query(Kind.UPDATE_BY_QUERY, (), b'{"nosuch":2}'))
     assert error.reason == "Unknown key for a VALUE_NUMBER in [nosuch]."
     assert (error.line, error.column) == (1, 11)  # type: ignore[attr-defined]

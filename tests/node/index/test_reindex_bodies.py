@@ -143,6 +143,26 @@ def test_an_empty_routing_is_none() -> None:
     assert (request.destination.routing, request.faults()) == (None, [])
 
 
+@pytest.mark.parametrize("raw", [b"[]", b'"x"', b"5", b"null"])
+def test_a_body_of_a_by_query_that_is_no_object_counts_as_empty(raw: bytes) -> None:
+    assert read_by_query(Kind.UPDATE_BY_QUERY, ("d",), raw).faults() == []
+    assert read_by_query(Kind.DELETE_BY_QUERY, ("d",), raw).faults() == ["query is missing"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "found", "wanted"),
+    [(b'{"max_docs":"3"}', "String", "Number"), (b'{"conflicts":4}', "Integer", "String")],
+)
+def test_a_value_of_the_wrong_class_is_a_failed_cast(raw: bytes, found: str, wanted: str) -> None:
+    told = (
+        rf"^class java\.lang\.{found} cannot be cast to class java\.lang\.{wanted} \(java\.lang\.{found} and "
+        rf"java\.lang\.{wanted} are in module java\.base of loader 'bootstrap'\)$"
+    )
+    with pytest.raises(TaskfanError, match=told) as caught:
+        read_by_query(Kind.UPDATE_BY_QUERY, ("d",), raw)
+    assert (caught.value.kind, caught.value.http_status) == ("class_cast_exception", 500)
+
+
 def test_the_order_of_names_is_that_of_a_java_hash_map() -> None:
     # As `new HashMap<>(…).keySet()` gives them in Java.
     assert list(as_hash_map({"id": 5, "max": 2, "field": 1})) == ["field", "max", "id"]

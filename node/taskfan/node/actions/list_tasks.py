@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from taskfan.node.action_filter import select
 from taskfan.node.errors import Timeout
+from taskfan.node.java_objects import java_object
 from taskfan.node.node import Action, ActionContext
 from taskfan.node.task import Task
 from taskfan.node.task_json import render_tasks
@@ -41,13 +42,6 @@ async def wait_for_all(context: ActionContext, tasks: list[Task], limit_s: float
     except TimeoutError:
         assert waited_for is not None
         raise Timeout(f"Timed out waiting for completion of [{java_object(waited_for)}]") from None
-
-
-def java_object(task: Task) -> str:
-    """What Java prints for an object without words of its own: its class and a number in hex."""
-    java_class = "org.opensearch.tasks.CancellableTask" if task.cancellable else "org.opensearch.tasks.Task"
-    # Java's number is a hash of 31 bits; this one is spread as wide, and always has eight digits.
-    return f"{java_class}@{0x10000000 + task.id.number * 0x9E3779B1 % 0x70000000:x}"
 
 
 LIST_OF_NODE = Action(f"{LIST_ACTION}[n]", list_tasks_of_node, pb.ListTasksRequest, pb.NodeTasksResponse)

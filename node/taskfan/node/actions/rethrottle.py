@@ -13,6 +13,7 @@ from taskfan.node.errors import Origin, ResourceNotFound, TaskfanError
 from taskfan.node.failures import TaskFailure
 from taskfan.node.ids import TaskId
 from taskfan.node.index.by_scroll_leader import ByScrollTask
+from taskfan.node.java_objects import BY_SCROLL_TASK, java_class
 from taskfan.node.task import Task
 from taskfan.node.task_json import join, render, render_without_stats
 from taskfan.v1 import actions_pb2
@@ -35,8 +36,7 @@ class ClassCast(TaskfanError):
     origin = Origin.FOREIGN
 
     def __init__(self, task: Task) -> None:
-        found = "org.opensearch.tasks.CancellableTask" if task.cancellable else "org.opensearch.tasks.Task"
-        wanted = "org.opensearch.index.reindex.BulkByScrollTask"
+        found, wanted = java_class(task), BY_SCROLL_TASK
         where = f"{found} and {wanted} are in unnamed module of loader 'app'"
         super().__init__(f"class {found} cannot be cast to class {wanted} ({where})")
 

@@ -22,7 +22,7 @@ from taskfan.node.index.by_scroll_request import (
 )
 from taskfan.node.index.documents import VersionType, parse_op_type
 from taskfan.node.index.errors import XContentParse
-from taskfan.node.index.java_maps import as_hash_map
+from taskfan.node.index.java_maps import as_hash_map, class_cast
 from taskfan.node.index.reindex_remote import read_remote
 from taskfan.node.index.scripts import Script, parse_script
 from taskfan.node.index.search_source import SearchSource, parse_search
@@ -171,26 +171,28 @@ def read_by_query(kind: Kind, indices: tuple[str, ...], raw: bytes) -> ByScrollR
         request = replace(request, source=replace(request.source, fetch_source=SourceFilter(False)))
     if not raw.strip():
         return request
-    body = read_body(raw)
-    search = as_hash_map(body.value)
-    if isinstance(search, dict):
-        request = _with_own_fields(request, body, search)
+    given = read_body(raw).value
+    # What is no object counts as an empty one.
+    search = as_hash_map(given) if isinstance(given, dict) else {}
+    request = _with_own_fields(request, search)
     # What is left is a search of its own, and its faults are placed within it.
-    source = parse_search(read_body(msgspec.json.encode(search)))
-    if source.size is not None:
-        # The size of the search is an old name for the number of documents.
-        request = with_max_docs_once(request, source.size)
-    fetch_source = source.fetch_source or request.source.fetch_source
-    return replace(request, source=replace(source, size=DEFAULT_BATCH_SIZE, fetch_source=fetch_source))
+    source = _with_batch_size(parse_search(read_body(msgspec.json.encode(search))))
+    return replace(request, source=replace(source, fetch_source=source.fetch_source or request.source.fetch_source))
 
 
-def _with_own_fields(request: ByScrollRequest, body: Body, search: dict[str, Any]) -> ByScrollRequest:
+def _with_own_fields(request: ByScrollRequest, search: dict[str, Any]) -> ByScrollRequest:
     conflicts = search.pop("conflicts", None)
     if conflicts is not None:
-        request = replace(request, abort_on_conflict=parse_conflicts(str(conflicts)))
+        if not isinstance(conflicts, str):
+            raise class_cast(conflicts, "java.lang.String")
+        request = replace(request, abort_on_conflict=parse_conflicts(conflicts))
     if request.kind is Kind.UPDATE_BY_QUERY:
         script = search.pop("script", None)
         if script is not None:
             request = replace(request, script=parse_script(script))
     max_docs = search.pop("max_docs", None)
-    return request if max_docs is None else with_max_docs_once(request, whole_number(body, ("max_docs",), max_docs))
+    if max_docs is None:
+        return request
+    if isinstance(max_docs, bool) or not isinstance(max_docs, int | float):
+        raise class_cast(max_docs, "java.lang.Number")
+    return with_max_docs_once(request, int(max_docs))

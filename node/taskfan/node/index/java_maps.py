@@ -1,12 +1,14 @@
-"""The order in which a Java hash map gives back what was put into it. Pure.
+"""What becomes of a body that OpenSearch reads into a Java map. Pure.
 
-OpenSearch reads some bodies into such maps and parses what it writes of them, so that its errors name places in a text
-of this order. Source: Java `HashMap`, `String.hashCode`.
+It parses what it writes of the map, so that its errors name places in a text in the map's order; and it takes values
+out of the map as if they were of the right class. Source: Java `HashMap`, `String.hashCode`, `ClassCastException`.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+from taskfan.node.errors import Origin, TaskfanError
 
 _FIRST_TABLE = 16
 
@@ -31,3 +33,22 @@ def _spread(name: str) -> int:
     for at in range(0, len(units), 2):
         code = (code * 31 + (units[at] << 8) + units[at + 1]) & 0xFFFFFFFF
     return code ^ (code >> 16)
+
+
+class _ClassCast(TaskfanError):
+    kind = "class_cast_exception"
+    origin = Origin.FOREIGN
+
+
+def class_cast(value: Any, wanted: str) -> TaskfanError:
+    """The failure to take a value of JSON for an object of a Java class."""
+    names = {
+        str: "lang.String",
+        bool: "lang.Boolean",
+        int: "lang.Integer",
+        float: "lang.Double",
+        list: "util.ArrayList",
+    }
+    found = f"java.{names.get(type(value), 'util.HashMap')}"
+    where = f"{found} and {wanted} are in module java.base of loader 'bootstrap'"
+    return _ClassCast(f"class {found} cannot be cast to class {wanted} ({where})")

@@ -11,6 +11,7 @@ from typing import Any
 
 from taskfan.node.errors import IllegalArgument, Origin, TaskfanError
 from taskfan.node.index.field_values import java_text
+from taskfan.node.index.java_maps import class_cast
 from taskfan.node.time_value import parse_time_ns
 
 _HOST = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?P<at>[^/:?#]+:\d+)(?:[/?#].*)?")
@@ -20,13 +21,6 @@ class _UriSyntax(TaskfanError):
     """Java's URISyntaxException."""
 
     kind = "u_r_i_syntax_exception"
-    origin = Origin.FOREIGN
-
-
-class _ClassCast(TaskfanError):
-    """Java's ClassCastException."""
-
-    kind = "class_cast_exception"
     origin = Origin.FOREIGN
 
 
@@ -42,7 +36,7 @@ def read_remote(given: Any) -> str | None:
     if given is None:
         return None
     if not isinstance(given, dict):
-        raise _ClassCast(_cast(given))
+        raise class_cast(given, "java.util.Map")
     left = dict(given)
     for name in ("username", "password"):
         _text(left, name)
@@ -80,18 +74,3 @@ def _check_headers(given: Any) -> None:
         if not isinstance(value, str):
             told = f"{name}={java_text(value)}"
             raise IllegalArgument(f"Expected [headers] to be an object containing strings but has [{told}]")
-
-
-def _cast(given: Any) -> str:
-    names = {
-        str: "lang.String",
-        bool: "lang.Boolean",
-        int: "lang.Integer",
-        float: "lang.Double",
-        list: "util.ArrayList",
-    }
-    name = f"java.{names[type(given)]}"
-    return (
-        f"class {name} cannot be cast to class java.util.Map ({name} and java.util.Map are in module java.base of "
-        "loader 'bootstrap')"
-    )
