@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING
 
 from taskfan.node.grpc_status import Status, StatusError
@@ -25,7 +26,8 @@ class Incoming:
     """
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+        # It holds this: were both to hold each other, a connection that ended would wait for the next collection.
+        self._connection: Connection = weakref.proxy(connection)
         self.is_plain = False
         self._has_settings = False
         self._tables = headers.Tables()
