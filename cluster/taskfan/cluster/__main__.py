@@ -10,12 +10,22 @@ INTERRUPTED = 130
 def main() -> None:
     """Entry point of the command."""
     try:
-        # Takes most of the time that a short command takes: an interrupt may well come here.
+        _run()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def _run() -> None:
+    # Imports are most of what a short command does: an interrupt may well come here.
+    from taskfan.cluster.spawn import discard_early, spawn_early
+
+    try:
+        spawn_early(sys.argv[1:])
         from taskfan.cluster.cli import main as run
 
         run()
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+    finally:
+        discard_early()
 
 
 if __name__ == "__main__":

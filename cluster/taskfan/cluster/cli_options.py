@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import sys
 
 import click
@@ -33,5 +32,8 @@ def named(name: str) -> str:
 
 def program() -> str:
     """How to call this command again: with its path, unless the shell finds it by itself."""
+    # Only for errors and hints, and slow to import.
+    import shutil
+
     called = sys.argv[0]
     return called if os.path.basename(called) == "taskfan" and not shutil.which("taskfan") else "taskfan"

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 
 from taskfan.cluster.errors import ConfigError
 from taskfan.cluster.settings import ATTRIBUTE_PREFIX, COORDINATION_TIMES, SETTINGS, file_name, read_settings
-from taskfan.node.cluster_state import DEFAULT_ATTRIBUTES, DiscoveryNode
 from taskfan.node.coordination.settings import CoordinationSettings
+from taskfan.node.discovery_node import DEFAULT_ATTRIBUTES, DiscoveryNode
 
 DEFAULT_NODES = 3
 MOST_NODES = 1000

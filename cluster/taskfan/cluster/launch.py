@@ -6,7 +6,6 @@ import contextlib
 import os
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -26,6 +25,7 @@ from taskfan.cluster.messages import (
     Release,
     Verb,
 )
+from taskfan.cluster.spawn import SUPERVISOR, Spawned, spawned
 from taskfan.cluster.state_directory import RunRecord, StateDirectory, running_clusters
 
 # Beyond the supervisor's own limits, which come with a reason.
@@ -36,18 +36,17 @@ COMMAND_TIMEOUT_S = 120.0
 STATUS_TIMEOUT_S = 10.0
 
 
-_SUPERVISOR = "taskfan.cluster.supervisor"
+_SUPERVISOR = SUPERVISOR
 
 
 class Launched:
     """A supervisor this process started. It ends with this process, unless `release` is called."""
 
-    def __init__(self, process: subprocess.Popen[bytes], channel: BlockingChannel, errors: int, run_id: str) -> None:
-        # Part of the command of all its processes, so that they can be found.
-        self.run_id = run_id
-        self._process = process
-        self._channel = channel
-        self._errors = errors
+    def __init__(self, spawned: Spawned) -> None:
+        self.run_id = spawned.run_id
+        self._process = spawned.process
+        self._channel = BlockingChannel(spawned.socket)
+        self._errors = spawned.errors
         self._owner_pid = os.getpid()
         self._is_released = False
 
@@ -58,30 +57,7 @@ class Launched:
         Args:
             directory: where a named cluster keeps its things; None is a directory of its own.
         """
-        ours, theirs = socket.socketpair()
-        errors, their_errors = os.pipe()
-        # -P: what lies in the directory a user happens to be in is no part of this.
-        run_id = os.urandom(6).hex()
-        command = [sys.executable, "-P", "-m", _SUPERVISOR, config.name, str(theirs.fileno()), run_id]
-        try:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=their_errors,
-                pass_fds=[theirs.fileno()],
-                # Its own session: a Ctrl-C in the terminal is for the program there to decide on.
-                start_new_session=True,
-                env={**os.environ, **_ENVIRONMENT},
-            )
-        except BaseException:
-            ours.close()
-            os.close(errors)
-            raise
-        finally:
-            theirs.close()
-            os.close(their_errors)
-        launched = cls(process, BlockingChannel(ours), errors, run_id)
+        launched = cls(spawned(_SUPERVISOR, config.name))
         try:
             launched._channel.send(Launch(config, directory, os.getpid()))
         except ChannelClosed:
@@ -172,17 +148,6 @@ class Launched:
         if self._errors >= 0:
             os.close(self._errors)
             self._errors = -1
-
-
-_KEPT_BYTES = str(8 << 20)
-_ENVIRONMENT = {
-    # One arena for the heap of a member: each thread of gRPC would make one of its own.
-    "MALLOC_ARENA_MAX": "1",
-    # So much of what a large answer needed stays with the member for the next. To give it back and be given it anew,
-    # page by page, was half the processor time of a list of 5,000 tasks.
-    "MALLOC_TRIM_THRESHOLD_": _KEPT_BYTES,
-    "MALLOC_MMAP_THRESHOLD_": _KEPT_BYTES,
-}
 
 
 class Control:

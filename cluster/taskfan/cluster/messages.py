@@ -8,7 +8,7 @@ import msgspec
 
 from taskfan.cluster.config import ClusterConfig, NodeConfig
 from taskfan.cluster.errors import ClusterError
-from taskfan.node.cluster_state import DiscoveryNode
+from taskfan.node.discovery_node import DiscoveryNode
 
 # Raised with every change that an older side would misread.
 PROTOCOL_VERSION = 1

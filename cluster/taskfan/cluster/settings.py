@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from taskfan.cluster.errors import ConfigError
-from taskfan.node.cluster_state import DEFAULT_ROLES
 from taskfan.node.coordination.settings import CoordinationSettings
+from taskfan.node.discovery_node import DEFAULT_ROLES
 
 KNOWN_ROLES = ("cluster_manager", "master", "data", "ingest", "remote_cluster_client", "search", "warm", "ml")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
@@ -52,6 +52,9 @@ class Action(msgspec.Struct, frozen=True):
         except DecodeError as error:
             log.warning("[%s] was answered by what is no %s", self.name, self.response.__name__)
             return TaskfanError(f"DecodeError: {error}")
+
+
+NO_ACTIONS: Mapping[str, Action] = {}
 
 
 class ActionContext:

@@ -13,7 +13,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError, Message
 
-from taskfan.node.action import Action, ActionContext, TaskListener, wake
+from taskfan.node.action import NO_ACTIONS, Action, ActionContext, TaskListener, wake
 from taskfan.node.bans import BAN_ACTION, send_ban, send_unban
 from taskfan.node.cancellation import CancelDone, Effect, SendBan, SendUnban, StopTask
 from taskfan.node.clock import Clock
@@ -38,15 +38,10 @@ log = logging.getLogger("taskfan.node")
 CHANNEL_WAS_CLOSED = "channel was closed"
 
 Headers = Mapping[str, str]
-NO_ACTIONS: Mapping[str, Action] = {}
 
 
 class Node:
-    """A registry with its actions, joined to the others by a transport.
-
-    Args:
-        actions: by name, those it has from the start. They are not copied: many nodes may share them.
-    """
+    """A registry with its actions, joined to the others by a transport. `actions`, by name, many nodes may share."""
 
     def __init__(
         self,
