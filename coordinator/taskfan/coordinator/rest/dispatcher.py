@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -238,7 +239,11 @@ def _body_type(values: Sequence[bytes] | None) -> str | None:
         return None
     if len(values) > 1:
         raise BadContentType("only one Content-Type header should be provided")
-    header = values[0].decode("latin-1")
+    return _body_type_of(values[0].decode("latin-1"))
+
+
+@lru_cache(formats.CACHED_VALUES)
+def _body_type_of(header: str) -> str | None:
     kind, slash, name = header.partition(";")[0].rstrip(" \t").partition("/")
     if not slash or not _TOKEN.fullmatch(kind) or not _TOKEN.fullmatch(name.strip()):
         raise BadContentType(f"invalid Content-Type header [{header}]")

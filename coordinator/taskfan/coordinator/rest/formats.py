@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -22,6 +23,8 @@ _CONTENT_TYPES = {
 }
 _YAML_TEXT = "tag:yaml.org,2002:str"
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.:/-]+")
+# Clients say the same again and again, in few ways; a value may be as long as a header, so not many are kept.
+CACHED_VALUES = 32
 # OpenSearch's http.compression_level.
 _COMPRESSION_LEVEL = 3
 
@@ -45,6 +48,7 @@ def of_format(name: str | None) -> str | None:
     return name if name in _CONTENT_TYPES else None
 
 
+@lru_cache(CACHED_VALUES)
 def of_media_type(header: str | None) -> str | None:
     """The format of a Content-Type or Accept header, or None. Source: `MediaType.fromMediaType`."""
     if not header:
@@ -184,6 +188,7 @@ def read_value(body: bytes, format: str) -> Any:
 # ------------------------------------------------------------------ compression
 
 
+@lru_cache(CACHED_VALUES)
 def accepted_encoding(header: str | None) -> str | None:
     """`gzip`, `deflate` or None, by an Accept-Encoding header. Source: Netty `HttpContentCompressor`."""
     if not header:
