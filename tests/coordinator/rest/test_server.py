@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import json
 from typing import Any
@@ -206,6 +207,29 @@ def test_requests_behind_one_whose_client_went_away_are_not_begun() -> None:
 
 
 # ---------------------------------------------------------------------- bugs, and the end
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize(
+    "target", ["/", "/_tasks", "/_tasks/x:1", "/_tasks?x", "/_tasks?pretty=x", "/nosuch", "/a/b/c"]
+)
+def test_answers_and_refusals_leave_no_cycles_to_the_garbage_collector(method: str, target: str) -> None:
+    async def story(rest: RestNode) -> int:
+        connection = await rest.connect()
+        body = b"{" if method == "POST" else b""
+        for _ in range(3):
+            await connection.ask(method, target, JSON_BODY, body=body)
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(50):
+                await connection.ask(method, target, JSON_BODY, body=body)
+            return gc.collect()
+        finally:
+            gc.enable()
+
+    # Waiting for a response makes some few of its own in the client.
+    assert with_node(story) < 50
 
 
 def test_a_bug_is_a_500_in_opensearchs_form_and_the_member_lives_on(caplog: pytest.LogCaptureFixture) -> None:

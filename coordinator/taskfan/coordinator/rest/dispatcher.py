@@ -60,14 +60,7 @@ class Dispatcher:
     async def dispatch(self, request: HttpRequest, client: Client) -> HttpResponse:
         """Answer one request. Never raises: what goes wrong is an answer too."""
         plan = self._planner.plan(request.method, request.target)
-        answer: Answer | Refusal | TaskfanError
-        try:
-            answer = await self._answer(plan, request, client)
-        except TaskfanError as error:
-            answer = error
-        except Exception as error:
-            log.exception("a bug while answering %s %s", request.method, plan.path)
-            answer = Bug(error)
+        answer = await self._answer(plan, request, client)
         try:
             return self._response(plan, request, answer)
         except Exception as error:
@@ -75,6 +68,16 @@ class Dispatcher:
             return broken_response(Bug(error))
 
     async def _answer(self, plan: Plan, request: HttpRequest, client: Client) -> Answer | Refusal | TaskfanError:
+        # An error is given up by the frames of its trace: one that kept it would be a cycle for each such answer.
+        try:
+            return await self._handled(plan, request, client)
+        except TaskfanError as error:
+            return error
+        except Exception as error:
+            log.exception("a bug while answering %s %s", request.method, plan.path)
+            return Bug(error)
+
+    async def _handled(self, plan: Plan, request: HttpRequest, client: Client) -> Answer | Refusal | TaskfanError:
         """What the handler answers, or why it is not asked. Raises TaskfanError, and bugs.
 
         What is wrong with a plan is returned: raised again for each request, it would remember each time.
