@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.coordinator.index_cluster import IndexCluster, play
@@ -108,6 +108,8 @@ def actual(cluster: IndexCluster, index: str) -> dict[str, int]:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(STEPS, st.integers(1, 4), st.integers(0, 1))
+# Its first search is cancelled between its phases.
+@example([("bulk", [("1", 0)]), ("cancelled reindex", 1, "unthrottled", 0)], 2, 1)
 def test_any_sequence_leaves_the_documents_of_a_model_and_no_task_scroll_or_ban(
     steps: list[Step], shards: int, replicas: int
 ) -> None:

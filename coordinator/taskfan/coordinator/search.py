@@ -87,13 +87,20 @@ class _Search:
         shards = self._shards()
         self._is_single = len(shards) == 1
         answers = await self._requests.ask_all(shards, self._query)
-        failures = tuple(found.as_failure() for found in answers if found.failure is not None and found.node_id)
-        totals = ShardTotals(len(answers), sum(found.failure is None for found in answers), failures)
         try:
-            check_failures("query", totals, allow_partial=self._request.allow_partial)
+            return await self._fetched(answers)
         except TaskfanError:
+            # Nobody gets to know the readers of a search that fails.
+            # Source: OpenSearch `AbstractSearchAsyncAction.raisePhaseFailure`.
             release(self._context, [found for found in answers if found.answer is not None])
             raise
+
+    async def _fetched(
+        self, answers: Sequence[ShardAnswer]
+    ) -> tuple[Merged, ShardTotals, list[FetchedHit], str | None]:
+        failures = tuple(found.as_failure() for found in answers if found.failure is not None and found.node_id)
+        totals = ShardTotals(len(answers), sum(found.failure is None for found in answers), failures)
+        check_failures("query", totals, allow_partial=self._request.allow_partial)
         results = [None if found.answer is None else query_result(found.answer) for found in answers]
         scroll_id = self._scroll_id(answers)
         merged = merge(results, self._source, scroll=scroll_id is not None)
@@ -149,7 +156,8 @@ async def fetch_all(
 ) -> tuple[list[list[FetchedHit]], list[ShardAnswer]]:
     """The fetch phase: the documents of the merged hits, shard by shard, and the shards that failed in it.
 
-    The readers of shards without any such hit are freed.
+    Unless the search goes on, the readers of shards without any such hit are freed, and of those whose fetch failed:
+    it may never have come there. Source: OpenSearch `FetchSearchPhase.releaseIrrelevantSearchContext`.
     """
 
     async def fetch(number: int, found: ShardAnswer) -> ShardAnswer:
@@ -158,9 +166,12 @@ async def fetch_all(
             if found.answer is not None and not scroll:
                 release(context, [found])
             return ShardAnswer(found.shard, found.node_id)
-        return await requests.ask(
+        fetched = await requests.ask(
             found.node_id or "", found.shard, lambda node: _fetch(context, node, found.answer.reader, hits, scroll)
         )
+        if fetched.failure is not None and not scroll:
+            release(context, [found])
+        return fetched
 
     asked = [context.clock.spawn(fetch(number, found), "fetch of a search") for number, found in enumerate(answers)]
     fetched: list[ShardAnswer] = [await one for one in asked]  # type: ignore[misc]
