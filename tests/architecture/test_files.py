@@ -58,6 +58,12 @@ def test_a_file_stays_small_enough_to_read(path: pathlib.Path) -> None:
     assert count <= LIMIT_LINES
 
 
+@pytest.mark.parametrize("path", [path for path in committed_files() if path.name == "README.md"], ids=short)
+def test_a_link_of_a_readme_leads_somewhere(path: pathlib.Path) -> None:
+    targets = re.findall(r"]\((?!https?:)([^)#]+)", path.read_text())
+    assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
 def test_scripts_say_what_they_do_and_stay_under_forty_lines() -> None:
     for path in sorted((ROOT / "scripts").iterdir()):
         text = path.read_text().splitlines()

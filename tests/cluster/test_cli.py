@@ -101,7 +101,7 @@ def test_status_tells_of_nodes_that_are_out_of_faults_and_of_a_missing_manager(s
 
     assert out.startswith(f"Cluster [{NAME}]: 3 of 3 nodes run, 2 are in the cluster; * is the cluster manager.")
     assert [row.split()[2] for row in out.splitlines() if "  opensearch-node" in row] == ["yes", "no"]
-    assert f"1 fault is set: `taskfan fault list --name {NAME}` shows it" in out
+    assert f"1 fault is set: see `taskfan fault list --name {NAME}`;" in out
     assert "2 of 3 nodes run, 0 are in the cluster; no cluster manager." in without
     assert f"No cluster manager: 0 of 1 voters run; `taskfan start opensearch-node1 --name {NAME}`." in without
 

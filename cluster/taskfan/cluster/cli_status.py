@@ -58,7 +58,7 @@ def _remarks(now: ClusterStatus) -> list[str]:
         remarks.append(_no_manager(now))
     if count := len(now.faults):
         are, of = ("1 fault is" if count == 1 else f"{count} faults are"), named(now.name)
-        remarks.append(f"{are} set: `taskfan fault list{of}` shows it, `taskfan heal{of}` removes all.")
+        remarks.append(f"{are} set: see `taskfan fault list{of}`; `taskfan heal{of}` removes all.")
     return remarks
 
 
