@@ -18,7 +18,7 @@ from taskfan.cluster import Cluster
 from taskfan.cluster.cli import cli
 from taskfan.cluster.ports import bind
 from tests.cluster.commands import process_of, run
-from tests.cluster.processes import processes_of
+from tests.cluster.processes import processes_of, wait_until
 
 NAME = f"cli-{os.getpid()}"
 
@@ -93,6 +93,7 @@ def test_status_shows_the_nodes(started: dict[str, Any]) -> None:
 
 def test_status_tells_of_nodes_that_are_out_of_faults_and_of_a_missing_manager(started: dict[str, Any]) -> None:
     assert run("partition", "isolate", "--nodes", "opensearch-node3", "--name", NAME).exit_code == 0
+    wait_until(lambda: " no " in run("status", "--name", NAME).output, "the manager has taken it out")
     out = run("status", "--name", NAME).output
     assert run("heal", "--name", NAME).exit_code == 0
     assert run("stop", "opensearch-node1", "--name", NAME).exit_code == 0

@@ -20,7 +20,6 @@ from taskfan.cluster.cli_status import status
 from taskfan.cluster.cli_tasks import cancel, tasks, work
 
 if TYPE_CHECKING:
-    from taskfan.cluster.cluster import Cluster
     from taskfan.cluster.messages import ClusterStatus
 
 _AS_PROGRAM = object()
@@ -107,6 +106,14 @@ def up(foreground: bool, as_json: bool, ends_with: int | None, **options: Any) -
         - node.name: front
           node.roles: []
     """
+    try:
+        _up(foreground, as_json, ends_with, options)
+    except KeyboardInterrupt:
+        click.echo("Interrupted: no cluster was started.", err=True)
+        raise
+
+
+def _up(foreground: bool, as_json: bool, ends_with: int | None, options: dict[str, Any]) -> None:
     began_s = time.monotonic()
     from taskfan.cluster.cluster import Cluster
 
@@ -115,7 +122,7 @@ def up(foreground: bool, as_json: bool, ends_with: int | None, **options: Any) -
     # Unless it is said, a config file may name it; by that name it is then found.
     options["name"] = _given("name", also_by_environment=options["config"] is None)
     cluster = Cluster.kept(**options)
-    with _started(cluster):
+    with cluster.start():
         # A reader that has seen enough, such as `head`, takes nothing back.
         with contextlib.suppress(BrokenPipeError):
             _print_up(cluster.status(), time.monotonic() - began_s, as_json, foreground)
@@ -129,14 +136,6 @@ def up(foreground: bool, as_json: bool, ends_with: int | None, **options: Any) -
                 cluster.wait_for_end()
     if foreground:
         click.echo(f"Cluster [{cluster.name}] is stopped.", err=True)
-
-
-def _started(cluster: Cluster) -> Cluster:
-    try:
-        return cluster.start()
-    except KeyboardInterrupt:
-        click.echo("Interrupted: the cluster did not start, and nothing of it runs.", err=True)
-        raise
 
 
 def _end_interrupts() -> None:

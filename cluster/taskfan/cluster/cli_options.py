@@ -32,8 +32,7 @@ def named(name: str) -> str:
 
 def program() -> str:
     """How to call this command again: with its path, unless the shell finds it by itself."""
-    # Only for errors and hints, and slow to import.
-    import shutil
-
     called = sys.argv[0]
-    return called if os.path.basename(called) == "taskfan" and not shutil.which("taskfan") else "taskfan"
+    # Not by `shutil`, which is slow to import: this is part of a start.
+    found = any(os.access(os.path.join(folder, "taskfan"), os.X_OK) for folder in os.get_exec_path())
+    return called if os.path.basename(called) == "taskfan" and not found else "taskfan"
