@@ -48,8 +48,7 @@ def select(tasks: Iterable[Task], message: pb.TaskFilter) -> list[Task]:
     Source: OpenSearch `BaseTasksRequest.match`.
     """
     selected = list(tasks)
-    parent = TaskId.from_wire(message.parent_task_id)
-    if parent.is_set:
+    if message.HasField("parent_task_id") and (parent := TaskId.from_wire(message.parent_task_id)).is_set:
         selected = [task for task in selected if task.parent == parent]
     if message.actions:
         verdicts = _Verdicts(action_pattern(tuple(message.actions)))

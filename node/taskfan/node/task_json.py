@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -152,15 +152,7 @@ class _Objects:
         self, rendering: actions_pb2.TaskRendering, *, with_stats: bool = True, status: bytes | None = None
     ) -> None:
         self._detailed, self._human, self._status = rendering.detailed, rendering.human, status
-        self._between = b"".join(
-            (
-                b'%b,"description":%b' if self._detailed else b"",
-                b',"start_time":"%b"' if self._human else b"",
-                b',"start_time_in_millis":%d',
-                b',"running_time":"%b"' if self._human else b"",
-                b',"running_time_in_nanos":%d',
-            )
-        )
+        self._between = _between(self._detailed, self._human)
         self._stats = b',"resource_stats":%b' if self._detailed and with_stats else b""
 
     def template(self, task: Task) -> bytes:
@@ -203,6 +195,20 @@ class _Objects:
             return b',"status":' + self._status
         status = (task.human_status if self._human else None) or task.status
         return b',"status":' + status() if status is not None else b""
+
+
+@cache
+def _between(detailed: bool, human: bool) -> bytes:
+    """What is between the parts of a template, with the places for the values that are asked for."""
+    return b"".join(
+        (
+            b'%b,"description":%b' if detailed else b"",
+            b',"start_time":"%b"' if human else b"",
+            b',"start_time_in_millis":%d',
+            b',"running_time":"%b"' if human else b"",
+            b',"running_time_in_nanos":%d',
+        )
+    )
 
 
 class _Keyed(_Objects):
@@ -290,19 +296,20 @@ _FORMS: Mapping[int, type[_Objects | _Rows]] = {
 
 
 def _kind(task: Task) -> Kind:
-    id, parent = task.id, task.parent
-    head = b'{"node":%b,"id":%%d,"type":%b,"action":%b' % (
-        _encoded(id.node_id),
-        _encoded(task.type),
-        _encoded(task.action),
-    )
+    parent = task.parent
+    head = _head(task.id.node_id, task.type, task.action)
     cancellable = b',"cancellable":true' if task.cancellable else b',"cancellable":false'
     cancelled = b',"cancelled":true' if task.cancelled else b',"cancelled":false'
-    parent_id = b',"parent_task_id":' + _encoded(str(parent)) if parent.is_set else b""
+    parent_id = b',"parent_task_id":%b%d"' % (_name(parent.node_id), parent.number) if parent.is_set else b""
     tail = cancellable + cancelled + parent_id + b',"headers":' + _encoded_headers(task.headers)
     end = b"}" if task.cancelled is None else b',"cancellation_time_millis":%d}' % task.cancelled.time_ms
     kind = task.kind = _shared((head, tail, end))
     return kind
+
+
+@lru_cache(maxsize=1024)
+def _head(node_id: str, type: str, action: str) -> bytes:
+    return b'{"node":%b,"id":%%d,"type":%b,"action":%b' % (_encoded(node_id), _encoded(type), _encoded(action))
 
 
 @lru_cache(maxsize=64)
