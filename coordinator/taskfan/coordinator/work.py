@@ -73,7 +73,8 @@ async def start_work(node: Node, plan: object, *, headers: Mapping[str, str], se
             wake(ended, response)
         except TaskfanError as error:
             if registered.done():
-                wake(ended, error)
+                # As a value: its traceback would hold this frame, which holds the future, and the future it.
+                wake(ended, error.with_traceback(None))
             else:
                 registered.set_exception(error)
         finally:

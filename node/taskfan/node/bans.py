@@ -27,7 +27,8 @@ async def send_ban(node: Node, ban: SendBan) -> None:
     try:
         await _send(node, ban.node_id, request, call.headers)
     except TaskfanError as error:
-        failure = error
+        # Its traceback would hold this frame, and this frame holds it.
+        failure = error.with_traceback(None)
     node.carry_out(node.registry.ban_answered(ban, failure))
 
 

@@ -118,9 +118,14 @@ class Membership:
             raise m.CoordinationRejected(f"[{self._node.local.name}] is stopping")
         outcome = self._coordinator.receive(request)
         self._carry_out(outcome.effects)
-        if isinstance(outcome.answer, m.CoordinationRejected):
-            raise outcome.answer
-        return outcome.answer
+        answer = outcome.answer
+        if not isinstance(answer, m.CoordinationRejected):
+            return answer
+        try:
+            raise answer
+        finally:
+            # It holds this frame now, which is not to hold it.
+            del answer, outcome
 
     def _link_closed(self, node_id: str, ephemeral_id: str) -> None:
         # On its own, because the transport is in the midst of letting go of the link.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from taskfan.node.action import ActionContext
+from taskfan.node.clock import Clock
 from taskfan.node.errors import TaskCancelled
 from taskfan.node.index.regexps import WORK_UNIT_NS
 from taskfan.node.index.search_phases import ShardTarget, work_units
@@ -55,12 +56,12 @@ def show_resources(context: ActionContext) -> None:
     Source: OpenSearch `TaskResourceTrackingService`. Differs: nothing is measured, so that numbers are the same in
     every run under virtual time.
     """
-    context.task.resource_stats = _stats_of(context)
+    context.task.resource_stats = _stats_of(context.clock, context.task.start_ns)
 
 
-def _stats_of(context: ActionContext) -> Callable[[], bytes]:
+def _stats_of(clock: Clock, start_ns: int) -> Callable[[], bytes]:
     def stats() -> bytes:
-        cpu_ns = context.clock.monotonic_ns() - context.task.start_ns
+        cpu_ns = clock.monotonic_ns() - start_ns
         memory_bytes = _BASE_MEMORY_BYTES + cpu_ns // 1_000_000 * _MEMORY_BYTES_PER_MS
         used = b'{"cpu_time_in_nanos":%d,"memory_in_bytes":%d}' % (cpu_ns, memory_bytes)
         shown = b",".join(b'"%b":%b' % (name, used) for name in (b"average", b"total", b"min", b"max"))

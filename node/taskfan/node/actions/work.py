@@ -88,16 +88,17 @@ class _Work:
         return self._outcome()
 
     def _outcome(self) -> pb.WorkResponse:
+        # Both know this: without that they would hold each other, and the task, until the next gc.
         error, self._error = self._error, None
+        children, self._children = self._children, None
         if error is not None:
             try:
                 raise error
             finally:
-                # It knows this frame; without this they would hold each other, and the task, until the next gc.
                 del error
         if self._plan.outcome == "failure":
             raise self._plan.failure.to_error()
-        response = pb.WorkResponse() if self._children is None else self._children.tally.to_wire()
+        response = pb.WorkResponse() if children is None else children.tally.to_wire()
         response.completed += 1
         return response
 

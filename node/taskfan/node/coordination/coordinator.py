@@ -71,7 +71,8 @@ class Coordinator(Modes):
         try:
             answer = self._handle(request)
         except CoordinationRejected as rejection:
-            answer = rejection
+            # As a value: its traceback would hold this frame, and this frame holds it.
+            answer = rejection.with_traceback(None)
         return Outcome(self._drain(), answer)
 
     def answered(self, sent: Send, answer: m.Answer) -> list[Effect]:
