@@ -87,6 +87,17 @@ def test_yaml_and_cbor_say_the_same_as_json(value: Any) -> None:
     assert yaml.safe_load(write(answer, Options(), "yaml")[1][0]) == value
 
 
+def test_a_rate_in_cbor_has_the_bits_of_a_java_float() -> None:
+    body = {"slices": [{"requests_per_second": 0.01}, None], "requests_per_second": -1.0, "other": 0.01}
+    [written] = write(Answer([msgspec.json.encode(body)]), Options(), "cbor")[1]
+    rate = 0.009999999776482582
+    assert cbor2.loads(written) == {
+        "slices": [{"requests_per_second": rate}, None],
+        "requests_per_second": -1.0,
+        "other": 0.01,
+    }
+
+
 def test_smile_is_refused_with_what_to_do() -> None:
     with pytest.raises(FormatNotServed, match="format=json, yaml or cbor"):
         write(Answer([b"{}"]), Options(), "smile")

@@ -13,6 +13,7 @@ import msgspec
 from taskfan.coordinator.rest.errors import FormatNotServed
 from taskfan.coordinator.rest.filter_path import PathFilter
 from taskfan.coordinator.rest.messages import JSON, TEXT, Answer
+from taskfan.node.index.by_scroll_status import float32
 
 _encode = msgspec.json.Encoder().encode
 _CONTENT_TYPES = {
@@ -129,7 +130,19 @@ def _cbor(value: Any) -> bytes:
     # Few ask for it, and a member should not pay for what nobody asks for.
     import cbor2
 
-    return cbor2.dumps(value)
+    return cbor2.dumps(_with_java_floats(value))
+
+
+def _with_java_floats(value: Any) -> Any:
+    """The same with numbers as exact as Java's float has them; JSON and YAML show the shortest text of those."""
+    if isinstance(value, list):
+        return [_with_java_floats(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: float32(item) if name == "requests_per_second" and isinstance(item, float) else _with_java_floats(item)
+        for name, item in value.items()
+    }
 
 
 def _yaml(value: Any) -> bytes:
