@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
 
 from taskfan.node.action import ActionContext
 from taskfan.node.clock import TimerHandle
+from taskfan.node.cluster_state import DiscoveryNode
 from taskfan.node.errors import NoSuchNode, TaskCancelled, TaskfanError
+from taskfan.node.transport import Request
 from taskfan.node.work_plan import WORK_ACTION, PlannedTask, draw_ns, path_of_copy
 from taskfan.v1 import actions_pb2 as pb
 
@@ -71,6 +74,7 @@ class Children:
         self._ready: deque[_Child] = deque()
         self._delayed: dict[tuple[int, int], TimerHandle] = {}
         self._outstanding = 0
+        self._is_asking = False
         self.tally = Tally()
 
     @property
@@ -122,40 +126,67 @@ class Children:
             self._context.clock.call_later(0, self._start_some)
 
     def _start(self, child: _Child) -> None:
-        self._context.clock.spawn(self._run(child), child.path)
-
-    async def _run(self, child: _Child) -> None:
+        context, planned = self._context, child.entry.planned
+        to = context.node.cluster_state.get(child.node_id)
+        if planned.via == "execute" or to is None or to.id == context.node.local.id:
+            context.clock.spawn(self._run(child, to), child.path)
+            return
+        # Without a task here: a thousand children elsewhere would cost four times the memory.
+        message = self._request_of(child).SerializeToString()
+        request = Request(planned.action, message, WORK_ACTION, context.task.id, context.task.headers)
+        self._is_asking = True
         try:
-            self.tally.add(child.place, await self._ask(child))
+            context.ask(to, request, partial(self._answered, child))
+        finally:
+            self._is_asking = False
+
+    async def _run(self, child: _Child, to: DiscoveryNode | None) -> None:
+        try:
+            answer = await self._ask(child, to)
         except TaskfanError as error:
-            self.tally.add_failure(child.place, child.path, child.entry.planned.action, child.node_id, error)
-            self._one_failed(error)
+            self._take(child, error)
         except BaseException:
             # A bug, or the node is being closed.
             self.start_no_more()
+            self._one_ended()
             raise
-        finally:
-            self._outstanding -= 1
-            if not self._outstanding:
-                self._begin_entries()
-            if self.are_over:
-                self._all_ended()
+        else:
+            self._take(child, answer)
 
-    def _ask(self, child: _Child) -> Awaitable[Any]:
-        """Bring its request to where it is to run. Raises NoSuchNode, or what awaiting it raises."""
-        context, planned = self._context, child.entry.planned
-        request = pb.WorkRequest(
-            plan=child.entry.plan,
-            seed=self._request.seed,
-            path=child.path,
-            copy=child.copy if len(child.entry.nodes) > 1 else self._request.copy,
-        )
+    def _ask(self, child: _Child, to: DiscoveryNode | None) -> Awaitable[Any]:
+        """Have it run on this node. Raises NoSuchNode, or what awaiting it raises."""
+        context, planned, request = self._context, child.entry.planned, self._request_of(child)
         if planned.via == "execute":
             return context.execute(planned.action, request, handler=WORK_ACTION)
-        to = context.node.cluster_state.get(child.node_id)
         if to is None:
             raise NoSuchNode(child.node_id)
         return context.send(to, planned.action, request, handler=WORK_ACTION)
+
+    def _request_of(self, child: _Child) -> pb.WorkRequest:
+        copy = child.copy if len(child.entry.nodes) > 1 else self._request.copy
+        return pb.WorkRequest(plan=child.entry.plan, seed=self._request.seed, path=child.path, copy=copy)
+
+    def _answered(self, child: _Child, answer: pb.WorkResponse | TaskfanError) -> None:
+        if self._is_asking:
+            # At once: what follows from it must not happen in the midst of a start, each within the one before.
+            self._context.clock.call_later(0, partial(self._take, child, answer))
+        else:
+            self._take(child, answer)
+
+    def _take(self, child: _Child, answer: pb.WorkResponse | TaskfanError) -> None:
+        if isinstance(answer, TaskfanError):
+            self.tally.add_failure(child.place, child.path, child.entry.planned.action, child.node_id, answer)
+            self._one_failed(answer)
+        else:
+            self.tally.add(child.place, answer)
+        self._one_ended()
+
+    def _one_ended(self) -> None:
+        self._outstanding -= 1
+        if not self._outstanding:
+            self._begin_entries()
+        if self.are_over:
+            self._all_ended()
 
 
 class Tally:
