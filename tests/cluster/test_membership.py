@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from taskfan.cluster.membership import has_manager_to_be, newest, one_that_must_stay, what_is_missing
+from taskfan.cluster.membership import has_manager_to_be, newest, one_that_must_stay, voters_of, what_is_missing
 from taskfan.cluster.messages import Holds
 
 VOTERS = ("a", "b", "c")
@@ -101,6 +101,9 @@ def test_the_newest_state_with_a_manager_is_what_is_known_of_the_cluster() -> No
     assert newest([Seen("a", lost), Seen("b", after), Seen("c", before)]) is after
     assert newest([Seen("a", lost), Seen("c", after, is_running=False)]) is lost
     assert newest([Seen("a", is_running=False)]) is None
+    assert voters_of([Seen("a", lost), Seen("b", is_running=False)]) == VOTERS
+    # While all stand still what they said last counts.
+    assert voters_of([Seen("a", lost, is_running=False)]) == VOTERS
 
 
 def test_the_others_can_do_without_one_as_long_as_they_are_enough_to_elect() -> None:

@@ -146,9 +146,10 @@ def test_a_run_keeps_the_logs_of_its_own_nodes_only(directory: StateDirectory) -
 def test_logs_are_found_by_names_and_by_nothing_else(directory: StateDirectory) -> None:
     directory.supervisor_log.touch()
     directory.log_of("node1").touch()
-    assert directory.find_log("node1") == directory.log_of("node1")
-    assert directory.find_log("supervisor") == directory.supervisor_log
-    assert directory.find_log("../supervisor") is None
+    assert directory.find_logs("node1") == [directory.log_of("node1")]
+    assert directory.find_logs("supervisor") == [directory.supervisor_log]
+    assert directory.find_logs("n*e1") == [directory.log_of("node1")]
+    assert directory.find_logs("../supervisor") == []
     with pytest.raises(ConfigError, match=r"A cluster's name is .*; not \[\.\./demo\]"):
         StateDirectory.named("../demo")
 

@@ -210,6 +210,7 @@ def logs(node: str | None, follow: bool, lines: int, name: str) -> None:
     \b
     Example:
       taskfan logs opensearch-node2
+      taskfan logs '*-node*'
       taskfan logs -f
     """
     from taskfan.cluster.cli_output import follow_logs, in_order
@@ -217,8 +218,7 @@ def logs(node: str | None, follow: bool, lines: int, name: str) -> None:
     from taskfan.cluster.state_directory import StateDirectory, last_lines
 
     directory = StateDirectory.named(name)
-    found = directory.all_logs() if node is None else [directory.find_log(node)]
-    paths = [path for path in found if path is not None]
+    paths = directory.find_logs(node or "*")
     if not paths:
         of = "" if node is None else f" of [{node}]"
         raise ClusterError(f"There is no log{of} in {directory.path}: see `taskfan status`.")

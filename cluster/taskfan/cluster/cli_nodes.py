@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from taskfan.cluster.cli_options import JSON, NAME
+from taskfan.cluster.patterns import matches
 
 if TYPE_CHECKING:
     from taskfan.cluster.messages import NodeStatus, Verb
@@ -56,8 +56,7 @@ def meant(patterns: Sequence[str], nodes: Sequence[NodeStatus]) -> list[NodeStat
 
     found: dict[str, NodeStatus] = {}
     for pattern in (part for given in patterns for part in given.split(",")):
-        expression = re.compile(".*".join(map(re.escape, pattern.split("*"))))
-        here = [node for node in nodes if pattern in ("_all", node.id) or expression.fullmatch(node.name)]
+        here = [node for node in nodes if pattern in ("_all", node.id) or matches(pattern, node.name)]
         if not here:
             names = ", ".join(node.name for node in nodes[:10])
             what = "matches" if "*" in pattern else "is named"

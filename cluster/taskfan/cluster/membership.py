@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from taskfan.cluster.messages import Holds
@@ -107,7 +107,17 @@ def _cannot_change(members: Sequence[Seen]) -> bool:
 
 def newest(members: Sequence[Seen]) -> Holds | None:
     """What is known of the cluster: the newest state that has a manager, or the newest there is."""
-    told = [member.holds for member in members if member.is_running and member.holds is not None]
+    return _newest(member for member in members if member.is_running)
+
+
+def voters_of(members: Sequence[Seen]) -> tuple[str, ...]:
+    """Ids of those whose votes decide: of what is known, or while none runs of what any of them said last."""
+    known = newest(members) or _newest(members)
+    return () if known is None else known.voters
+
+
+def _newest(members: Iterable[Seen]) -> Holds | None:
+    told = [member.holds for member in members if member.holds is not None]
     return max(told, key=lambda holds: (bool(holds.manager_id), holds.term, holds.version), default=None)
 
 

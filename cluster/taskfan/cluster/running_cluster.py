@@ -16,7 +16,7 @@ from taskfan.cluster.config import ClusterConfig, NodeConfig, added_node
 from taskfan.cluster.errors import ClusterError
 from taskfan.cluster.fork_server import ForkServer
 from taskfan.cluster.member_process import MemberProcess
-from taskfan.cluster.membership import has_manager_to_be, newest, one_that_must_stay, what_is_missing
+from taskfan.cluster.membership import has_manager_to_be, newest, one_that_must_stay, voters_of, what_is_missing
 from taskfan.cluster.messages import ClusterStatus, Ended, Join, Progress, Report
 from taskfan.cluster.readiness import NotReady, check_list, check_roots
 from taskfan.cluster.state_directory import ClusterRecord, NodeRecord, StateDirectory
@@ -151,7 +151,7 @@ class RunningCluster:
             control_url=f"http://127.0.0.1:{self.control_port}",
             control_token_file=str(self.directory.token_path),
             nodes=[member.status(known) for member in self.members],
-            voters=[names.get(voter, voter) for voter in known.voters] if known is not None else [],
+            voters=[names.get(voter, voter) for voter in voters_of(self.members)],
         )
 
     # ------------------------------------------------------------------ one node

@@ -15,6 +15,7 @@ from typing import TypeVar
 import msgspec
 
 from taskfan.cluster.errors import LAST_LINES, ClusterError, ConfigError
+from taskfan.cluster.patterns import matches
 
 # Unix socket addresses end at 104 bytes on macOS, 108 on Linux.
 MAX_SOCKET_PATH_BYTES = 100
@@ -139,10 +140,9 @@ class StateDirectory:
         """The token of the control API, for the owner of this directory only."""
         return self.path / "control.token"
 
-    def find_log(self, name: str) -> Path | None:
-        """The log of a node, or of the supervisor by that name; None when there is none."""
-        logs = {path.stem: path for path in self.all_logs()}
-        return logs.get(name)
+    def find_logs(self, pattern: str) -> list[Path]:
+        """The logs of the nodes of that name or pattern, and of the supervisor if that matches."""
+        return [path for path in self.all_logs() if matches(pattern, path.stem)]
 
     def forget_logs_but(self, node_names: Collection[str]) -> None:
         """Remove the logs of nodes of earlier clusters; those of nodes that are there again go on."""
