@@ -8,8 +8,11 @@ import socket
 
 import pytest
 
+from taskfan.node.clock import SystemClock
 from taskfan.node.errors import NodeNotConnected
 from taskfan.node.http2 import headers, wire
+from taskfan.node.http2_call import AT_ONCE_BYTES, Call
+from taskfan.node.http2_socket import Http2Socket, Ticks
 from taskfan.node.transport import Request
 from tests.node.http2.peers import PATH, frames_in, message
 from tests.node.transport.world import Http2World, Member, a_node, until
@@ -110,3 +113,66 @@ async def test_who_asks_for_much_and_reads_nothing_keeps_no_socket_open_when_the
         await b.transport.close()
     await until(world.clock, lambda: not b.transport._accepted, "a socket is left")  # type: ignore[attr-defined]
     deaf.close()
+
+
+class Written(asyncio.Transport):
+    """A socket that keeps what is written to it, write by write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.writes.append(bytes(data))
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """None."""
+
+    def messages(self) -> list[list[bytes]]:
+        """The messages of each write, which are forgotten."""
+        writes, self.writes = self.writes, []
+        return [[frame.payload[5:] for frame in frames_in(write) if frame.type == wire.DATA] for write in writes]
+
+
+def test_the_first_message_of_a_turn_of_the_loop_goes_at_once_and_the_others_together_at_its_end() -> None:
+    async def story() -> None:
+        ticks, sockets = Ticks(), list[tuple[Call, Written]]()
+        for _ in range(2):
+            socket, written = Http2Socket(SystemClock(), ticks), Written()
+            socket.connection_made(written)
+            socket.data_received(wire.settings({}))
+            sockets.append((socket.call(PATH, "here"), written))
+        await asyncio.sleep(0)
+        (call, written), (other, written_there) = sockets
+        written.messages()
+        written_there.messages()
+
+        for turn in (b"1", b"2"):
+            assert [call.offer(turn + number) for number in (b"a", b"b", b"c")] == [True] * 3
+            assert other.offer(turn)
+            assert written.messages() == [[turn + b"a"]]
+            assert written_there.messages() == [[turn]]
+            await asyncio.sleep(0)
+            assert written.messages() == [[turn + b"b", turn + b"c"]]
+            assert written_there.messages() == []
+
+    asyncio.run(story())
+
+
+def test_a_message_is_not_taken_when_others_wait_before_it_when_it_is_large_or_the_call_is_over() -> None:
+    async def story() -> None:
+        socket, written = Http2Socket(SystemClock(), Ticks()), Written()
+        socket.connection_made(written)
+        socket.data_received(wire.settings({wire.INITIAL_WINDOW_SIZE: 100}))
+        call = socket.call(PATH, "here")
+        assert not call.offer(bytes(AT_ONCE_BYTES))
+        assert call.offer(bytes(200))
+        # It waits for credit, so that what is urgent can still go first.
+        assert not call.offer(b"x")
+
+        socket.pause_writing()
+        assert not socket.call(PATH, "here").offer(b"x")
+        call.give_up()
+        assert not call.offer(b"x")
+
+    asyncio.run(story())
