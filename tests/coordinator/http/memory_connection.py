@@ -27,15 +27,17 @@ class MemoryTransport(asyncio.Transport):
         self._unread = bytearray()
         self._is_paused = False
         self.client_reads = True
+        # The client has gone, which is noticed by whoever writes next.
+        self.is_broken = False
         self.received = bytearray()
-        self.write_sizes: list[int] = []
         self.has_eof = self.is_reading_paused = self.is_lost = self._is_closing = False
 
     def write(self, data: Any) -> None:
         assert not self.has_eof, "written behind the end"
+        if self.is_broken:
+            self.abort()
         if self._is_closing:
             return
-        self.write_sizes.append(len(data))
         self._unread += data
         self._flush()
 

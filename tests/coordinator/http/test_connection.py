@@ -88,6 +88,32 @@ def test_a_refusal_takes_its_turn_behind_the_requests_before_it() -> None:
     assert with_client(story) == [(200, ""), (200, ""), (405, "close")]
 
 
+def test_a_refused_client_is_told_the_end_and_may_still_send_for_a_while() -> None:
+    async def story(client: Client) -> list[bool]:
+        await client.send(get("/wait"), get("/x") * MANY_WAITING + b"\0")
+        assert client.transport.is_reading_paused
+        client.session.may_end.set()
+        await client.settle()
+        assert answers(client.told)[-1].status == 405
+        ends = [client.transport.has_eof, client.transport.is_lost]
+        await client.send(get("/never"))
+        await asyncio.sleep(0.9)
+        ends.append(client.transport.is_lost)
+        await asyncio.sleep(0.2)
+        return [*ends, client.transport.is_lost]
+
+    assert with_client(story, HttpSettings(linger_s=1)) == [True, False, False, True]
+
+
+def test_what_waits_behind_an_answer_that_could_not_be_written_is_not_begun() -> None:
+    async def story(client: Client) -> list[str]:
+        client.transport.is_broken = True
+        await client.send(get("/1") + get("/2"))
+        return client.session.began
+
+    assert with_client(story) == ["/1"]
+
+
 def test_many_requests_at_once_let_others_go_first_now_and_then() -> None:
     async def story(client: Client) -> tuple[int, list[str]]:
         turns = 0

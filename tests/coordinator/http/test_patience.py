@@ -59,6 +59,19 @@ def test_each_request_has_its_own_time_though_it_begins_in_the_same_piece_as_the
     assert with_client(story, HASTY) == [200] * 5 + [408]
 
 
+def test_an_answer_gives_the_request_behind_it_no_more_time() -> None:
+    async def story(client: Client) -> list[int]:
+        await client.send(get("/wait"), b"GET")
+        await asyncio.sleep(3)
+        client.session.may_end.set()
+        await asyncio.sleep(1.5)
+        assert [told.status for told in answers(client.told)] == [200]
+        await asyncio.sleep(1)
+        return [told.status for told in answers(client.told)]
+
+    assert with_client(story, HASTY) == [200, 408]
+
+
 def test_a_request_whose_rest_we_do_not_read_is_not_late() -> None:
     async def story(client: Client) -> list[int]:
         await client.send(get("/wait"), get("/x") * MANY_WAITING + b"GET")

@@ -201,9 +201,6 @@ class HttpConnection(asyncio.Protocol):
         # Closing while the client still sends would throw the answer away on its side: it may read first.
         if self._transport.can_write_eof():
             self._transport.write_eof()
-        if self._is_reading_paused:
-            self._is_reading_paused = False
-            self._transport.resume_reading()
         self._timed_part = None
         self._read_by(self._settings.linger_s)
 
