@@ -33,6 +33,7 @@ BREAKERS = [
     b"\xff",
     b"GET / ",
 ]
+BREAKERS += [b"Connection: upgrade\r\nUpgrade: x\r\n"]
 BREAKERS += [
     b"Content-Length: 3\r\n",
     b"Transfer-Encoding: chunked\r\n",
@@ -219,6 +220,7 @@ def test_long_runs_of_broken_requests_do_not_depend_on_how_they_are_cut(seed: in
         b"PUT /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX: y\r\n\r\n",
         b"POST /d HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nab",
         b"GET /e HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
+        b"POST /g HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: h2c\r\nContent-Length: 3\r\n\r\nabc",
         b"GET /f HTTP/1.0\r\n\r\n",
     ]
     for _ in range(150):

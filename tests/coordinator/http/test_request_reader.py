@@ -155,8 +155,6 @@ HEAD = b"POST / HTTP/1.1\r\nHost: h\r\n"
                 b"0\r\nno colon\r\n\r\n",
             )
         ),
-        # Another protocol is not offered, and the body could belong to either.
-        HEAD + b"Connection: upgrade\r\nUpgrade: h2c\r\nContent-Length: 1\r\n\r\na",
     ],
 )
 def test_what_could_be_read_two_ways_is_refused_and_nothing_after_it_is_read(data: bytes) -> None:
@@ -189,6 +187,30 @@ def test_an_offer_to_upgrade_is_no_part_of_the_request_and_its_last() -> None:
     data = b"GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nGET /2 HTTP/1.1\r\n\r\n"
     assert read(data) == read(*(bytes([byte]) for byte in data)) == [request("GET", b"/", keep_alive=False)]
     assert read(b"CONNECT h:1 HTTP/1.1\r\n\r\nbytes") == [request("CONNECT", b"h:1", keep_alive=False)]
+
+
+@pytest.mark.parametrize(
+    ("framing", "body"),
+    [
+        (b"Content-Length: 5", b"hello"),
+        (b"Transfer-Encoding: chunked", b"2\r\nhe\r\n3\r\nllo\r\n0\r\nX-Kept: trailing\r\n\r\n"),
+    ],
+)
+def test_an_offer_to_upgrade_does_not_cost_the_body(framing: bytes, body: bytes) -> None:
+    # As Java's own client and `curl --http2` send it.
+    head = HEAD + framing + b"\r\nX-Kept: 1\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\r\n"
+    data = head + body + b"GET /never HTTP/1.1\r\n\r\n"
+    for cut in range(len(data)):
+        assert read(data[:cut], data[cut:]) == [request("POST", b"/", b"hello", keep_alive=False, x_kept=[b"1"])]
+    assert reader_of(*(bytes([byte]) for byte in data[: len(head)])).part == "body"
+
+
+def test_a_broken_body_behind_an_offer_to_upgrade_is_refused() -> None:
+    head = HEAD + b"Transfer-Encoding: chunked\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"
+    assert read(head + b"zz\r\n") == [(400, "invalid HTTP request: Invalid character in chunk size")]
+    assert read(head, b"2\r\nabc", settings=SMALL) == [(400, "invalid HTTP request: Expected LF after chunk data")]
+    too_large = HEAD + b"Content-Length: 11\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"
+    assert read(too_large, settings=SMALL) == [(413, "the body is larger than http.max_content_length [10] bytes")]
 
 
 # ---------------------------------------------------------------------- limits

@@ -7,6 +7,7 @@ beside chunks, folded fields, line feeds alone, codings of a body other than chu
 from __future__ import annotations
 
 from collections import deque
+from types import SimpleNamespace
 from typing import Literal
 
 import httptools
@@ -58,14 +59,28 @@ class RequestReader:
         before = (self.begun, self.part, len(self._body)) if self.part else None
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # Not offered here: the request is answered as it is, and nothing after it can be told from data.
-            self.end()
+        except httptools.HttpParserUpgrade as upgrade:
+            self._ignore_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             if not self.is_ended:
                 self.refuse(self._refusal or _told(error))
         if before is not None and self.part:
             self._bound_silence(len(data), before == (self.begun, self.part, len(self._body)))
+
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """Not offered here: the request is answered as it is, and is the last one.
+
+        A body the parser leaves to the other protocol, so another parser reads it.
+        """
+        if self.part != "body":
+            self.end()
+            return
+        self._leaves_body = False
+        told = SimpleNamespace(on_body=self.on_body, on_message_complete=self.on_message_complete)
+        self._parser = httptools.HttpRequestParser(told)
+        framing = b"Transfer-Encoding: chunked" if self._is_chunked else b"Content-Length: %d" % self._content_length
+        self._parser.feed_data(b"POST / HTTP/1.1\r\nConnection: close\r\n%b\r\n\r\n" % framing)
+        self.feed(rest)
 
     def _bound_silence(self, byte_count: int, is_silent: bool) -> None:
         """One field that does not end, or one behind the last chunk, is not told by the parser before its end."""
@@ -167,8 +182,7 @@ class RequestReader:
         if self._content_length > settings.max_content_bytes:
             self._refuse_in_parser(TooLarge(settings.max_content_bytes))
         has_body = self._is_chunked or self._content_length > 0
-        if has_body and parser.should_upgrade():
-            self._refuse_in_parser(broken("an upgrade is not offered to a request with a body"))
+        self._leaves_body = has_body and parser.should_upgrade()
         self._keep_alive = version != "1.0" and parser.should_keep_alive() and not parser.should_upgrade()
         self.wants_continue = self._expects_continue and has_body and version != "1.0"
         self.part = "body"
@@ -186,6 +200,8 @@ class RequestReader:
             self._refuse_in_parser(TooLarge(self._settings.max_content_bytes))
 
     def on_message_complete(self) -> None:
+        if self._leaves_body:
+            return
         if len(self.waiting) >= self._settings.max_pipelined:
             self._refuse_in_parser(broken(f"more than [{self._settings.max_pipelined}] requests at once"))
         self.part = ""
