@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -204,6 +206,19 @@ def test_a_node_whose_port_was_taken_meanwhile_stays_stopped_and_says_by_whom(cl
         with bind("127.0.0.1", port), pytest.raises(ClusterError, match=rf"{port} is taken by process {os.getpid()} "):
             node.start()
         assert node.state != "running"
+    node.start()
+    assert node.state == "running"
+
+
+def test_while_a_node_is_stopped_the_system_gives_its_ports_to_nobody(cluster: Cluster) -> None:
+    node = cluster.nodes[1]
+    node.stop()
+    for address in (urlsplit(node.url).netloc, node.transport_address):
+        port = int(address.rpartition(":")[2])
+        # As the system sees it: who does not say that a port may be shared cannot have it.
+        with socket.socket() as sock, pytest.raises(OSError, match="in use"):
+            sock.bind(("127.0.0.1", port))
+        assert refuses(f"http://{address}")
     node.start()
     assert node.state == "running"
 

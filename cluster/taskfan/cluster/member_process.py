@@ -14,7 +14,7 @@ from typing import Literal
 
 from taskfan.cluster.async_channel import Channel
 from taskfan.cluster.channel import ChannelClosed
-from taskfan.cluster.config import NodeConfig
+from taskfan.cluster.config import ANY_PORT, NodeConfig
 from taskfan.cluster.errors import ClusterError
 from taskfan.cluster.fault_messages import FaultsSet, HitsTold
 from taskfan.cluster.fork_server import ForkServer
@@ -33,7 +33,7 @@ from taskfan.cluster.messages import (
     Report,
     Resumed,
 )
-from taskfan.cluster.ports import bind, cannot_bind
+from taskfan.cluster.ports import bind, cannot_bind, hold
 from taskfan.cluster.state_directory import NodeRecord, StateDirectory, last_lines
 from taskfan.node.cluster_state import DiscoveryNode
 from taskfan.node.ids import node_id_from_bytes
@@ -76,6 +76,8 @@ class MemberProcess:
         self._changed = asyncio.Condition()
         self._on_news = on_news
         self._http: socket.socket | None = None
+        # While it has no process: on the ports that the system chose, lest it gives them to somebody else.
+        self._held: list[socket.socket] = []
 
     # ------------------------------------------------------------------ what it is
 
@@ -189,6 +191,7 @@ class MemberProcess:
                 match await channel.receive(Bound | Holds | CannotStart | FaultsSet | HitsTold | JournalTold):
                     case Bound(port):
                         self.record.transport_port, self._is_bound = port, True
+                        self.let_go_of_ports()
                     case Holds() as holds:
                         self.holds = holds
                     case FaultsSet(version):
@@ -256,6 +259,20 @@ class MemberProcess:
             case Ended(_, status):
                 self.pid, self.is_paused = 0, False
                 self._phase, self.reason = ("stopped", "") if asked else ("ended", _describe(status))
+                self._hold_ports()
+
+    def _hold_ports(self) -> None:
+        self.let_go_of_ports()
+        config, record = self.config, self.record
+        of_system = [(config.http_port, record.http_port), (config.transport_port, record.transport_port)]
+        ports = [port for wanted, port in of_system if wanted == ANY_PORT and port]
+        self._held += [sock for sock in (hold(config.host, port) for port in ports) if sock is not None]
+
+    def let_go_of_ports(self) -> None:
+        """Hold none any more: its process has them, or it will have no other. Twice is fine."""
+        for sock in self._held:
+            sock.close()
+        self._held.clear()
 
     async def settle(self) -> None:
         """After a report: let those know who wait for it."""

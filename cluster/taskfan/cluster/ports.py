@@ -44,6 +44,21 @@ def bind(host: str, port: int) -> socket.socket:
     return sock
 
 
+def hold(host: str, port: int) -> socket.socket | None:
+    """A socket that only keeps the system from giving this port to anybody; who asks for it by number gets it.
+
+    Nobody can connect. None when somebody has the port already.
+    """
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+    except OSError:
+        sock.close()
+        return None
+    return sock
+
+
 def cannot_bind(host: str, port: int, error: OSError) -> ClusterError:
     """The error for a port that could not be had."""
     if error.errno == errno.EACCES:

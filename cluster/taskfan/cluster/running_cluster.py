@@ -204,6 +204,7 @@ class RunningCluster:
 
     def _forget(self, member: MemberProcess) -> None:
         self.members.remove(member)
+        member.let_go_of_ports()
         self._record.nodes.pop(member.name, None)
         with contextlib.suppress(OSError):
             self.directory.state_of(member.name).unlink()
