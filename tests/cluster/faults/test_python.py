@@ -77,7 +77,7 @@ def test_a_fault_that_cannot_be_meant_is_refused_with_its_field(cluster: Cluster
     with pytest.raises(ClusterError, match=r"\[budget\]"):
         cluster.faults.drop(to="opensearch-node2", budget=1).set()
     with pytest.raises(ClusterError, match=r"\[frist\]"):
-        cluster.faults.drop(frist=1).set()
+        cluster.faults.drop(frist=1).set()  # type: ignore[call-arg]
     with pytest.raises(ClusterError, match=r"\[attribute\]"):
         cluster.faults.by_attribute("rack").set()
 
