@@ -26,7 +26,7 @@ from taskfan.node.index.bulk import (
     write_description,
 )
 from taskfan.node.index.documents import CopyCounts, OpType, VersionType, WriteRequest
-from taskfan.node.index.errors import IndexAlreadyExists
+from taskfan.node.index.errors import IndexAlreadyExists, NotAnAlias
 from taskfan.node.index.index_names import to_auto_create
 from taskfan.node.index.wire import ItemResult, item_of, requests_to_wire, results_from_wire
 from taskfan.node.node import Action, ActionContext
@@ -104,10 +104,7 @@ def _routed(
         index = indices.get(item.index)
         fault: TaskfanError | None
         if item.require_alias and (index is None or index.name == item.index):
-            fault = IndexNotFound(item.index, "index_expression")
-            fault.reason = (
-                f"{fault.reason} and [require_alias] request flag is [true] and [{item.index}] is not an alias"
-            )
+            fault = NotAnAlias(item.index)
         elif index is None:
             fault = IndexNotFound(item.index, "index_expression")
         elif item.pipeline not in (None, "_none"):

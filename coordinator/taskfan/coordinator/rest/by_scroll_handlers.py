@@ -18,8 +18,10 @@ from taskfan.coordinator.rest.messages import Answer, RestRequest
 from taskfan.coordinator.rest.parameters import GROUP_BY, Parameter, boolean, task_id, text, time_ms
 from taskfan.coordinator.rest.search_parameters import (
     SEARCH_PARAMETERS,
+    check_search_type,
     indices_options,
     integer,
+    optional_boolean,
     with_parameters,
 )
 from taskfan.node.action import wake
@@ -50,17 +52,37 @@ _COMMON: tuple[Parameter, ...] = (
     integer("max_docs"),
     boolean("wait_for_completion", default=True),
 )
-REINDEX_PARAMETERS: tuple[Parameter, ...] = (time_ms("scroll"), text("require_alias"), *_COMMON)
-_OWN = frozenset([*(known.name for known in _COMMON), "typed_keys", "rest_total_hits_as_int", "index"])
+
+
+def _no_pipeline(value: str | None) -> None:
+    if value is not None:
+        raise IllegalArgument(
+            "_reindex doesn't support [pipeline] as a query parameter. Specify it in the [dest] object instead."
+        )
+
+
+REINDEX_PARAMETERS: tuple[Parameter, ...] = (
+    Parameter("pipeline", _no_pipeline, is_advised=False),
+    msgspec.structs.replace(time_ms("scroll"), is_advised=False),
+    optional_boolean("require_alias"),
+    *_COMMON,
+)
+# What stands beside `q` is read only by searches.
+_OWN = frozenset(
+    [
+        *(known.name for known in _COMMON),
+        *("typed_keys", "index", "df", "analyzer", "default_operator", "analyze_wildcard", "lenient"),
+    ]
+)
 BY_QUERY_PARAMETERS: tuple[Parameter, ...] = (
     Parameter("index", lambda value: [name for name in (value or "").split(",") if name]),
     *(replace(known, is_late=False) for known in SEARCH_PARAMETERS if known.name not in _OWN),
     Parameter("conflicts", lambda value: None if value is None else parse_conflicts(value)),
     integer("scroll_size"),
     time_ms("search_timeout"),
-    text("pipeline"),
     *_COMMON,
 )
+UPDATE_BY_QUERY_PARAMETERS: tuple[Parameter, ...] = (*BY_QUERY_PARAMETERS, text("pipeline"))
 
 
 def _read_rate(value: str | None) -> float:
@@ -80,8 +102,13 @@ RETHROTTLE_PARAMETERS: tuple[Parameter, ...] = (
 async def reindex(node: Node, request: RestRequest) -> Answer:
     """`POST /_reindex`."""
     asked = read_reindex(request.raw)
-    if request.parameters["scroll"] is not None:
-        asked = replace(asked, scroll_ms=request.parameters["scroll"])
+    scroll_ms = request.parameters["scroll"]
+    if scroll_ms is not None:
+        if scroll_ms < 0:
+            raise IllegalArgument(f"duration cannot be negative, was given [{scroll_ms * 1_000_000}]")
+        asked = replace(asked, scroll_ms=scroll_ms)
+    if request.parameters["require_alias"]:
+        asked = replace(asked, destination=replace(asked.destination, require_alias=True))
     return await _run(node, request, with_common(asked, request.parameters))
 
 
@@ -100,7 +127,10 @@ def _by_query(kind: Kind, request: RestRequest) -> ByScrollRequest:
     asked = read_by_query(kind, tuple(given["index"]), request.raw)
     timeout = None if given["search_timeout"] is None else f"{given['search_timeout']}ms"
     source = with_parameters(asked.source, {**given, "size": None, "timeout": timeout})
+    check_search_type(given["search_type"])
     if given["scroll_size"] is not None:
+        if given["scroll_size"] < 0:
+            raise IllegalArgument(f"[size] parameter cannot be negative, found [{given['scroll_size']}]")
         source = msgspec.structs.replace(source, size=given["scroll_size"])
     asked = replace(
         asked,
@@ -108,7 +138,7 @@ def _by_query(kind: Kind, request: RestRequest) -> ByScrollRequest:
         options=indices_options(given),
         routing=given["routing"],
         preference=given["preference"],
-        pipeline=given["pipeline"],
+        pipeline=given.get("pipeline"),
     )
     if given["scroll"] is not None:
         asked = replace(asked, scroll_ms=given["scroll"])

@@ -28,6 +28,8 @@ CAT_PARAMETERS: tuple[Parameter, ...] = (
     text("size", is_late=True),
     text("pri", is_late=True),
 )
+# Every table may be given one; those that have no use for it do not look at it.
+CAT_TIMEOUT = text("timeout", is_late=True)
 _TIME_UNITS_NANOS = {
     "nanos": 1,
     "micros": 1_000,

@@ -8,7 +8,7 @@ import msgspec
 
 from taskfan.coordinator.list_tasks import LIST_TASKS
 from taskfan.coordinator.nodes_info import NODES_INFO, NODES_STATS
-from taskfan.coordinator.rest.cat import CAT_PARAMETERS, ColumnTable, Table, help_of, text_of, values_of
+from taskfan.coordinator.rest.cat import CAT_PARAMETERS, CAT_TIMEOUT, ColumnTable, Table, help_of, text_of, values_of
 from taskfan.coordinator.rest.cat_tables import (
     MANAGER_COLUMNS,
     NODE_COLUMNS,
@@ -33,7 +33,7 @@ CAT_NODES_PARAMETERS: tuple[Parameter, ...] = (
     boolean("full_id"),
     *CAT_PARAMETERS,
 )
-CAT_MANAGER_PARAMETERS: tuple[Parameter, ...] = (*STATE_OF_MANAGER, *CAT_PARAMETERS)
+CAT_MANAGER_PARAMETERS: tuple[Parameter, ...] = (*STATE_OF_MANAGER, *CAT_PARAMETERS, CAT_TIMEOUT)
 
 
 _CAT_LIST = (

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from taskfan.coordinator.cluster_health import CLUSTER_HEALTH
 from taskfan.coordinator.index_options import options_to_wire
 from taskfan.coordinator.index_stats import INDEX_STATS_ACTION
-from taskfan.coordinator.rest.cat import CAT_PARAMETERS, Column, help_of
+from taskfan.coordinator.rest.cat import CAT_PARAMETERS, CAT_TIMEOUT, Column, help_of
 from taskfan.coordinator.rest.cat_handlers import table_answer
 from taskfan.coordinator.rest.cat_index_tables import (
     COUNT_COLUMNS,
@@ -20,11 +20,12 @@ from taskfan.coordinator.rest.cat_index_tables import (
     shard_table,
 )
 from taskfan.coordinator.rest.index_parameters import INDICES_OPTIONS, indices_options
-from taskfan.coordinator.rest.manager import STATE_OF_MANAGER, asked_state, manager_timeout_ms
+from taskfan.coordinator.rest.manager import STATE_OF_MANAGER, asked_state
 from taskfan.coordinator.rest.messages import Answer, RestRequest
-from taskfan.coordinator.rest.parameters import Parameter, boolean, comma_list, text, time_ms
+from taskfan.coordinator.rest.parameters import Parameter, boolean, comma_list, time_ms
 from taskfan.coordinator.search_request import SearchRequest
 from taskfan.node.actions.search import SEARCH_ACTION
+from taskfan.node.errors import IllegalArgument
 from taskfan.node.index.copy_stats import CopyStats
 from taskfan.node.index.index_names import IndicesOptions, resolve
 from taskfan.node.index.search_merge import SearchAnswer
@@ -32,22 +33,31 @@ from taskfan.node.index.search_source import SearchSource
 from taskfan.node.node import Node
 from taskfan.v1 import actions_pb2, indices_pb2
 
+
+def _colour(value: str | None) -> str | None:
+    if value is not None and value.lower() not in ("green", "yellow", "red"):
+        raise IllegalArgument(f"unknown cluster health status [{value}]")
+    return value
+
+
 CAT_INDICES_PARAMETERS: tuple[Parameter, ...] = (
     comma_list("index"),
     *INDICES_OPTIONS,
     *STATE_OF_MANAGER,
-    text("health"),
+    Parameter("health", _colour),
     boolean("include_unloaded_segments"),
     *CAT_PARAMETERS,
+    CAT_TIMEOUT,
 )
 CAT_SHARDS_PARAMETERS: tuple[Parameter, ...] = (
     comma_list("index"),
     *STATE_OF_MANAGER,
     time_ms("cancel_after_time_interval"),
     *CAT_PARAMETERS,
+    CAT_TIMEOUT,
 )
-CAT_HEALTH_PARAMETERS: tuple[Parameter, ...] = (*STATE_OF_MANAGER, *CAT_PARAMETERS)
-CAT_COUNT_PARAMETERS: tuple[Parameter, ...] = (comma_list("index"), *CAT_PARAMETERS)
+CAT_HEALTH_PARAMETERS: tuple[Parameter, ...] = (*CAT_PARAMETERS, CAT_TIMEOUT)
+CAT_COUNT_PARAMETERS: tuple[Parameter, ...] = (comma_list("index"), *CAT_PARAMETERS, CAT_TIMEOUT)
 
 
 async def _stats(node: Node, request: RestRequest, options: IndicesOptions) -> list[CopyStats]:
@@ -78,10 +88,7 @@ async def cat_shards(node: Node, request: RestRequest) -> Answer:
 
 async def cat_health(node: Node, request: RestRequest) -> Answer:
     """`GET /_cat/health`."""
-    given = request.parameters
-    message = actions_pb2.ClusterHealthRequest(
-        timeout_millis=0, local=given["local"], cluster_manager_timeout_millis=manager_timeout_ms(given)
-    )
+    message = actions_pb2.ClusterHealthRequest(timeout_millis=0)
     health = await node.execute(CLUSTER_HEALTH.name, message, headers=request.headers)
     return table_answer(health_table(health, node.clock.wall_time_ms()), request)
 

@@ -14,7 +14,15 @@ from taskfan.coordinator.nodes_info import NODES_INFO
 from taskfan.coordinator.rest.index_parameters import INDICES_OPTIONS, indices_options
 from taskfan.coordinator.rest.manager import STATE_OF_MANAGER, asked_state, manager_timeout_ms
 from taskfan.coordinator.rest.messages import Answer, RestRequest
-from taskfan.coordinator.rest.parameters import Parameter, boolean, comma_list, parse_time_ms, text, time_ms
+from taskfan.coordinator.rest.parameters import (
+    Parameter,
+    boolean,
+    comma_list,
+    parse_number,
+    parse_time_ms,
+    text,
+    time_ms,
+)
 from taskfan.coordinator.rest.state_objects import (
     blocks_object,
     metadata_object,
@@ -59,9 +67,32 @@ NODES_PARAMETERS: tuple[Parameter, ...] = (
 
 
 def _health_status(value: str | None) -> str:
-    if value and value.lower() not in ("green", "yellow", "red"):
+    if value is not None and value.lower() not in ("green", "yellow", "red"):
         raise IllegalArgument(f"No enum constant org.opensearch.cluster.health.ClusterHealthStatus.{value.upper()}")
     return (value or "").lower()
+
+
+_PRIORITIES = ("IMMEDIATE", "URGENT", "HIGH", "NORMAL", "LOW", "LANGUID")
+
+
+def _events(value: str | None) -> None:
+    """Read, checked and forgotten: no work of lower priority ever waits here."""
+    if value is not None and value.upper() not in _PRIORITIES:
+        raise IllegalArgument(f"No enum constant org.opensearch.common.Priority.{value.upper()}")
+
+
+def _removed(value: str | None) -> None:
+    if value is not None:
+        raise IllegalArgument(
+            "wait_for_relocating_shards has been removed, use wait_for_no_relocating_shards [true/false] instead"
+        )
+
+
+def _metadata_version(value: str | None) -> None:
+    """Read and checked: every version that a client can know of is there already."""
+    version = parse_number(value, "wait_for_metadata_version")
+    if version is not None and version < 1:
+        raise IllegalArgument(f"provided waitForMetadataVersion should be >= 1, but instead is [{version}]")
 
 
 def _active_shards(value: str | None) -> str:
@@ -80,12 +111,15 @@ HEALTH_PARAMETERS: tuple[Parameter, ...] = (
     boolean("wait_for_no_initializing_shards"),
     Parameter("wait_for_active_shards", _active_shards),
     text("wait_for_nodes"),
-    text("wait_for_events"),
+    Parameter("wait_for_events", _events),
+    Parameter("wait_for_relocating_shards", _removed, is_advised=False),
     text("level", is_late=True),
 )
 STATE_PARAMETERS: tuple[Parameter, ...] = (
     *INDICES_OPTIONS,
     *STATE_OF_MANAGER,
+    Parameter("wait_for_metadata_version", _metadata_version),
+    time_ms("wait_for_timeout"),
     comma_list("indices"),
     comma_list("metric"),
     boolean("flat_settings", is_late=True),

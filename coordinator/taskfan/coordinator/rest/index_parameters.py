@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from taskfan.coordinator.rest.parameters import Parameter, boolean, text
+from taskfan.coordinator.rest.parameters import Parameter, lenient_boolean, text
 from taskfan.node.errors import IllegalArgument
 from taskfan.node.index.active_shards import ActiveShardCount
 from taskfan.node.index.documents import VersionType
@@ -17,9 +17,9 @@ from taskfan.node.index.source_filter import SourceFilter
 
 INDICES_OPTIONS: tuple[Parameter, ...] = (
     text("expand_wildcards"),
-    boolean("ignore_unavailable"),
-    boolean("allow_no_indices", default=True),
-    boolean("ignore_throttled"),
+    lenient_boolean("ignore_unavailable", False),
+    lenient_boolean("allow_no_indices", True),
+    lenient_boolean("ignore_throttled"),
 )
 SOURCE_PARAMETERS: tuple[Parameter, ...] = (text("_source"), text("_source_includes"), text("_source_excludes"))
 DEFAULT_TIMEOUT_MS = 60_000

@@ -5,19 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from taskfan.coordinator.cluster_state_action import read_cluster_state
+from taskfan.coordinator.rest.errors import ParseFailure
 from taskfan.coordinator.rest.messages import RestRequest
 from taskfan.coordinator.rest.parameters import boolean, time_ms
 from taskfan.node.cluster_state import ClusterState
 from taskfan.node.node import Node
 
-MANAGER_TIMEOUTS = (time_ms("cluster_manager_timeout"), time_ms("master_timeout"))
+MANAGER_TIMEOUTS = (
+    time_ms("cluster_manager_timeout"),
+    msgspec.structs.replace(time_ms("master_timeout"), is_advised=False),
+)
 STATE_OF_MANAGER = (boolean("local"), *MANAGER_TIMEOUTS)
 
 
 def manager_timeout_ms(given: Mapping[str, Any]) -> int | None:
-    """The limit for finding the manager, by its new name or its old one; None when it is not given."""
+    """The limit for finding the manager, by its new name or its old one; None when it is not given.
+
+    Raises:
+        ParseFailure: it is given by both.
+    """
     timeout: int | None = given["cluster_manager_timeout"]
+    if timeout is not None and given["master_timeout"] is not None:
+        names = "[master_timeout, cluster_manager_timeout]"
+        raise ParseFailure(f"Please only use one of the request parameters {names}.")
     return given["master_timeout"] if timeout is None else timeout
 
 

@@ -117,17 +117,34 @@ class Parameter(msgspec.Struct, frozen=True):
     """One parameter of a route: its name, and what its text means.
 
     `read` is given None when the parameter is missing. `is_late`: looked at after unknown parameters were
-    refused, as OpenSearch does with those that only shape the answer.
+    refused, as OpenSearch does with those that only shape the answer. `is_advised`: named where a parameter that
+    nobody knows is like it; OpenSearch does not name those that it first asks after.
     """
 
     name: str
     read: Callable[[str | None], Any]
     is_late: bool = False
+    is_advised: bool = True
 
 
 def boolean(name: str, default: bool = False, *, is_late: bool = False) -> Parameter:
     """True or false; the bare name is true."""
     return Parameter(name, lambda text: parse_boolean(text, default), is_late)
+
+
+def lenient_boolean(name: str, default: bool | None = None) -> Parameter:
+    """True, false, or the default when missing; what is neither is told with its name.
+
+    Source: OpenSearch `XContentMapValues.nodeBooleanValue`.
+    """
+
+    def read(text: str | None) -> bool | None:
+        try:
+            return default if text is None else parse_boolean(text, False)
+        except IllegalArgument as error:
+            raise IllegalArgument(f"Could not convert [{name}] to boolean", cause=error) from None
+
+    return Parameter(name, read)
 
 
 def time_ms(name: str) -> Parameter:
@@ -152,7 +169,7 @@ def parse_number(text: str | None, name: str) -> int | None:
     number = parse_long(text)
     if number is None:
         reason = f"Failed to parse long parameter [{name}] with value [{text}]"
-        raise IllegalArgument(reason, cause=NumberFormat.of(text))
+        raise IllegalArgument(reason, cause=NumberFormat(f'For input string: "{text}"'))
     return number
 
 
@@ -212,9 +229,13 @@ def read_known_parameters(
     """
     read = tuple(read)
     values = {known.name: known.read(given.get(known.name)) for known in read}
-    known_names = {*EVERYWHERE, *(known.name for known in (read if declared is None else declared))}
+    known = read if declared is None else tuple(declared)
+    known_names = {*EVERYWHERE, *(parameter.name for parameter in known)}
     unknown = sorted(name for name in given if name not in known_names)
-    return values, IllegalArgument(unrecognized(path, unknown, sorted(known_names))) if unknown else None
+    if not unknown:
+        return values, None
+    hidden = {parameter.name for parameter in known if not parameter.is_advised} - given.keys()
+    return values, IllegalArgument(unrecognized(path, unknown, sorted(known_names - hidden)))
 
 
 def unrecognized(path: str, unknown: list[str], known: list[str]) -> str:

@@ -154,7 +154,7 @@ ROUTES: tuple[Route, ...] = (
     *_for_methods("DELETE", "/_search/scroll/{scroll_id}", searches.clear_scroll, searches.CLEAR_SCROLL_PARAMETERS),
     # Documents written as a search finds them.
     _by_scroll("/_reindex", by_scroll.reindex, by_scroll.REINDEX_PARAMETERS),
-    _by_scroll("/{index}/_update_by_query", by_scroll.update_by_query, by_scroll.BY_QUERY_PARAMETERS),
+    _by_scroll("/{index}/_update_by_query", by_scroll.update_by_query, by_scroll.UPDATE_BY_QUERY_PARAMETERS),
     _by_scroll("/{index}/_delete_by_query", by_scroll.delete_by_query, by_scroll.BY_QUERY_PARAMETERS),
     *(
         Route("POST", f"/{kind}/{{taskId}}/_rethrottle", by_scroll.rethrottle, by_scroll.RETHROTTLE_PARAMETERS)

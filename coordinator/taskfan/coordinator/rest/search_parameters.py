@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec.structs
 
-from taskfan.coordinator.rest.parameters import Parameter, boolean, comma_list, text, time_ms
+from taskfan.coordinator.rest.parameters import Parameter, boolean, comma_list, lenient_boolean, text, time_ms
 from taskfan.coordinator.search_request import MAX_CONCURRENT_SHARD_REQUESTS, SearchRequest
 from taskfan.node.errors import IllegalArgument, NumberFormat
 from taskfan.node.ids import parse_long
@@ -30,7 +30,7 @@ def integer(name: str) -> Parameter:
         number = parse_long(value)
         if number is None or not -(2**31) <= number < 2**31:
             reason = f"Failed to parse int parameter [{name}] with value [{value}]"
-            raise IllegalArgument(reason, cause=NumberFormat.of(value))
+            raise IllegalArgument(reason, cause=NumberFormat(f'For input string: "{value}"'))
         return number
 
     return Parameter(name, read)
@@ -44,10 +44,10 @@ def optional_boolean(name: str) -> Parameter:
 
 INDEX = Parameter("index", split_names)
 EXPANSION: tuple[Parameter, ...] = (
-    optional_boolean("ignore_unavailable"),
-    optional_boolean("allow_no_indices"),
+    lenient_boolean("ignore_unavailable"),
+    lenient_boolean("allow_no_indices"),
     text("expand_wildcards"),
-    boolean("ignore_throttled"),
+    lenient_boolean("ignore_throttled"),
 )
 _QUERY_STRING: tuple[Parameter, ...] = (
     text("q"),
@@ -126,7 +126,7 @@ def with_parameters(source: SearchSource, given: Mapping[str, Any]) -> SearchSou
     for name, field in (("from", "from_"), ("size", "size"), ("terminate_after", "terminate_after")):
         if given[name] is not None:
             if given[name] < 0:
-                raise IllegalArgument(f"[{name}] parameter cannot be negative, found [{given[name]}]")
+                raise IllegalArgument(_negative(name, given[name]))
             changes[field] = given[name]
     for name in ("version", "seq_no_primary_term", "timeout"):
         if given[name] is not None:
@@ -139,6 +139,20 @@ def with_parameters(source: SearchSource, given: Mapping[str, Any]) -> SearchSou
     if given["sort"] is not None:
         changes["sort"] = parse_sort_parameter(given["sort"])
     return msgspec.structs.replace(source, **changes) if changes else source
+
+
+def _negative(name: str, value: int) -> str:
+    if name == "terminate_after":
+        return "terminateAfter must be > 0"
+    return f"[{name}] parameter cannot be negative, found [{value}]"
+
+
+def check_search_type(given: str | None) -> None:
+    """Raises IllegalArgument. Source: OpenSearch `SearchType.fromString`."""
+    if given in ("query_and_fetch", "dfs_query_and_fetch"):
+        raise IllegalArgument(f"Unsupported search type [{given}]")
+    if given not in (None, "query_then_fetch", "dfs_query_then_fetch"):
+        raise IllegalArgument(f"No search type for [{given}]")
 
 
 def query_of_text(query: str) -> Query:
@@ -189,8 +203,7 @@ def search_request(given: Mapping[str, Any], source: SearchSource) -> SearchRequ
     most = given["max_concurrent_shard_requests"]
     if most is not None and most < 1:
         raise IllegalArgument("maxConcurrentShardRequests must be >= 1")
-    if given["search_type"] not in (None, "query_then_fetch", "dfs_query_then_fetch"):
-        raise IllegalArgument(f"No search type for [{given['search_type']}]")
+    check_search_type(given["search_type"])
     source = with_total_as_int(with_parameters(source, given), given.get("rest_total_hits_as_int", False))
     return SearchRequest(
         tuple(given["index"]),

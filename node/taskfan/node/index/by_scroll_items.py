@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from taskfan.node.errors import IllegalArgument
+from taskfan.node.errors import IllegalArgument, ValidationFailed
 from taskfan.node.index.by_scroll_request import ByScrollRequest, Destination, Kind
 from taskfan.node.index.documents import MATCH_ANY, OpType, VersionType, WriteRequest
 from taskfan.node.index.scripts import Script
@@ -24,6 +24,7 @@ def build_items(request: ByScrollRequest, hits: Sequence[FetchedHit]) -> tuple[l
     Raises:
         IllegalArgument: a document has no source, or the script asks for what cannot be.
         ScriptFailed: the script failed on a document.
+        ValidationFailed: the items contradict themselves.
     """
     items, noops = [], 0
     for hit in hits:
@@ -34,7 +35,16 @@ def build_items(request: ByScrollRequest, hits: Sequence[FetchedHit]) -> tuple[l
             noops += 1
         else:
             items.append(item)
+    if faults := [fault for item in items if (fault := _fault(item)) is not None]:
+        raise ValidationFailed(*faults)
     return items, noops
+
+
+def _fault(item: WriteRequest) -> str | None:
+    """Source: OpenSearch `IndexRequest.validate`."""
+    if item.op_type is OpType.CREATE and item.version_type is not VersionType.INTERNAL:
+        return "create operations only support internal versioning. use index instead"
+    return "pipeline cannot be an empty string" if item.pipeline == "" else None
 
 
 def _item(request: ByScrollRequest, hit: FetchedHit) -> WriteRequest:

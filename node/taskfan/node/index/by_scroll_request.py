@@ -59,6 +59,7 @@ class Destination(msgspec.Struct, frozen=True):
     op_type: OpType = OpType.INDEX
     version_type: VersionType = VersionType.INTERNAL
     pipeline: str | None = None
+    require_alias: bool = False
 
 
 class ByScrollRequest(msgspec.Struct, frozen=True):

@@ -32,6 +32,16 @@ class IndexAlreadyExists(TaskfanError):
         super().__init__(f"index [{index}/{uuid}] already exists", metadata={"index": index, "index_uuid": uuid})
 
 
+class NotAnAlias(ResourceNotFound):
+    """A write that may only go to an alias. Source: OpenSearch `TransportBulkAction`, `ReindexValidator`."""
+
+    kind = "index_not_found_exception"
+
+    def __init__(self, index: str) -> None:
+        told = f"no such index [{index}] and [require_alias] request flag is [true] and [{index}] is not an alias"
+        super().__init__(told, metadata={"index": index, "index_uuid": "_na_"})
+
+
 class InvalidIndexName(TaskfanError):
     """A name that no index may have. Source: `InvalidIndexNameException`."""
 

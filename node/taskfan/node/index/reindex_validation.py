@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from taskfan.node.errors import IllegalArgument, ValidationFailed
 from taskfan.node.index.by_scroll_request import ByScrollRequest, Kind
+from taskfan.node.index.errors import NotAnAlias
 from taskfan.node.index.index_names import resolve
 from taskfan.node.index.metadata import Indices
 from taskfan.node.index.search_phases import check_slices
@@ -18,6 +19,7 @@ def initial_validation(request: ByScrollRequest, indices: Indices) -> None:
     Raises:
         IllegalArgument: it reads from another cluster.
         IndexNotFound: it reads from an index that is not there.
+        NotAnAlias: it may only write to an alias.
         ValidationFailed: it reads from the index it writes into.
     """
     if request.kind is not Kind.REINDEX:
@@ -26,6 +28,8 @@ def initial_validation(request: ByScrollRequest, indices: Indices) -> None:
         raise IllegalArgument(f"[{request.remote}] not allowlisted in reindex.remote.allowlist")
     name = request.destination.index or ""
     destination = indices.get(name)
+    if request.destination.require_alias and (destination is None or destination.name == name):
+        raise NotAnAlias(name)
     target = name if destination is None else destination.name
     if any(index.name == target for index in resolve(indices, request.indices, request.options)):
         raise ValidationFailed(f"reindex cannot write into an index its reading from [{target}]")

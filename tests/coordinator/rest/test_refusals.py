@@ -1,0 +1,138 @@
+"""What is refused, and in which words, as a real OpenSearch 3.8.0 of three nodes answered the same requests."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.coordinator.rest.rest_node import ask
+
+BOTH_TIMEOUTS = "master_timeout=1s&cluster_manager_timeout=1s"
+ONLY_ONE = "Please only use one of the request parameters [master_timeout, cluster_manager_timeout]."
+
+
+def told(method: str, target: str, body: object = None) -> tuple[int, str]:
+    """Status and reason of an answer."""
+    raw = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+    answer = ask(method, target, "Content-Type: application/json", body=raw)
+    error = answer.json.get("error", "")
+    return answer.status, error if isinstance(error, str) else error["reason"]
+
+
+@pytest.mark.parametrize(
+    "target", ["/_cluster/health", "/_cluster/state", "/_cluster/settings", "/_cat/nodes", "/_cat/shards"]
+)
+def test_the_timeout_of_the_manager_has_one_name_at_a_time(target: str) -> None:
+    assert told("GET", f"{target}?{BOTH_TIMEOUTS}") == (400, ONLY_ONE)
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("wait_for_status=", "No enum constant org.opensearch.cluster.health.ClusterHealthStatus."),
+        ("wait_for_events=x", "No enum constant org.opensearch.common.Priority.X"),
+        (
+            "wait_for_relocating_shards=1",
+            "wait_for_relocating_shards has been removed, use wait_for_no_relocating_shards [true/false] instead",
+        ),
+        ("ignore_unavailable=x", "Could not convert [ignore_unavailable] to boolean"),
+        ("allow_no_indices=x", "Could not convert [allow_no_indices] to boolean"),
+    ],
+)
+def test_a_health_checks_what_it_waits_for(query: str, reason: str) -> None:
+    assert told("GET", f"/_cluster/health?{query}") == (400, reason)
+
+
+@pytest.mark.parametrize("events", ["immediate", "languid", "LANGUID"])
+def test_a_health_may_wait_for_events_of_a_known_priority(events: str) -> None:
+    assert told("GET", f"/_cluster/health?wait_for_events={events}") == (200, "")
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "reason"),
+    [
+        ("wait_for_metadata_version=1", 200, ""),
+        ("wait_for_metadata_version=0", 400, "provided waitForMetadataVersion should be >= 1, but instead is [0]"),
+        ("wait_for_metadata_version=x", 400, "Failed to parse long parameter [wait_for_metadata_version] with value "
+                                             "[x]"),
+    ],
+)  # fmt: skip
+def test_a_cluster_state_may_wait_for_a_version(query: str, status: int, reason: str) -> None:
+    assert told("GET", f"/_cluster/state/version?{query}") == (status, reason)
+
+
+@pytest.mark.parametrize("table", ["indices", "shards", "health", "count", "cluster_manager", "nodes", "tasks"])
+def test_every_table_may_be_given_a_timeout(table: str) -> None:
+    assert told("GET", f"/_cat/{table}?format=json&timeout=1s&zzzz=1")[1] == (
+        f"request [/_cat/{table}] contains unrecognized parameter: [zzzz]"
+    )
+
+
+def test_a_table_of_health_asks_no_manager() -> None:
+    for name in ("local=true", "master_timeout=1s", "cluster_manager_timeout=1s"):
+        status, reason = told("GET", f"/_cat/health?{name}")
+        assert (status, reason.partition(":")[0]) == (
+            400,
+            "request [/_cat/health] contains unrecognized parameter",
+        )
+
+
+def test_a_table_of_indices_knows_three_colours() -> None:
+    assert told("GET", "/_cat/indices?health=x") == (400, "unknown cluster health status [x]")
+
+
+def test_a_name_that_is_only_asked_after_is_no_advice() -> None:
+    head = "contains unrecognized parameter:"
+    body = {"source": {"index": "a"}, "dest": {"index": "b"}}
+    assert told("POST", "/_reindex?scroll_size=1", body)[1] == f"request [/_reindex] {head} [scroll_size]"
+    assert told("GET", "/_cat/nodes?request_timeout=1s")[1] == f"request [/_cat/nodes] {head} [request_timeout]"
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "reason"),
+    [
+        ("pipeline=x", 400, "_reindex doesn't support [pipeline] as a query parameter. Specify it in the [dest] object "
+                            "instead."),
+        ("scroll=-1", 400, "duration cannot be negative, was given [-1000000]"),
+        ("require_alias=x", 400, "Failed to parse value [x] as only [true] or [false] are allowed."),
+        ("require_alias=true", 404, "no such index [b] and [require_alias] request flag is [true] and [b] is not an "
+                                    "alias"),
+        ("max_docs=", 400, "Failed to parse int parameter [max_docs] with value []"),
+    ],
+)  # fmt: skip
+def test_a_reindex_refuses(query: str, status: int, reason: str) -> None:
+    body = {"source": {"index": "a"}, "dest": {"index": "b"}}
+    assert told("POST", f"/_reindex?{query}", body) == (status, reason)
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("scroll_size=-1", "[size] parameter cannot be negative, found [-1]"),
+        ("terminate_after=-1", "terminateAfter must be > 0"),
+        ("search_type=x", "No search type for [x]"),
+        ("search_type=query_and_fetch", "Unsupported search type [query_and_fetch]"),
+        ("allow_no_indices=x", "Could not convert [allow_no_indices] to boolean"),
+    ],
+)
+def test_an_update_by_query_refuses(query: str, reason: str) -> None:
+    assert told("POST", f"/i/_update_by_query?{query}", {}) == (400, reason)
+
+
+@pytest.mark.parametrize("name", ["df=a", "analyzer=a", "default_operator=or", "lenient=true", "analyze_wildcard=true"])
+def test_what_stands_beside_a_query_string_is_for_searches_only(name: str) -> None:
+    status, reason = told("POST", "/*/_update_by_query", {}), told("POST", f"/*/_update_by_query?{name}", {})
+    assert status[0] == 200
+    assert reason == (
+        400,
+        f"request [/*/_update_by_query] contains unrecognized parameter: [{name.partition('=')[0]}]",
+    )
+
+
+def test_only_an_update_by_query_has_a_pipeline() -> None:
+    body = {"query": {"match_all": {}}}
+    assert told("POST", "/*/_update_by_query?pipeline=_none", {})[0] == 200
+    assert told("POST", "/*/_delete_by_query?pipeline=_none", body)[1] == (
+        "request [/*/_delete_by_query] contains unrecognized parameter: [pipeline] -> did you mean [search_pipeline]?"
+    )
