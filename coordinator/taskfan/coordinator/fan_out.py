@@ -92,8 +92,7 @@ async def fan_out_tasks(
         IllegalArgument: the node filter cannot be read.
     """
     node, state, filter = context.node, context.node.cluster_state, request.filter
-    task_id = TaskId.from_wire(filter.task_id)
-    if task_id.is_set:
+    if filter.HasField("task_id") and (task_id := TaskId.from_wire(filter.task_id)).is_set:
         owner = state.get(task_id.node_id)
         if owner is None:
             failure = NodeFailure(task_id.node_id, NoSuchNode(task_id.node_id))

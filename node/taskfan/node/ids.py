@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from taskfan.node.errors import IllegalArgument, NumberFormat
 from taskfan.v1 import task_pb2 as pb
@@ -32,11 +32,11 @@ class TaskId(NamedTuple):
         """The message that carries this id."""
         return pb.TaskId(node_id=self.node_id, number=self.number)
 
-    @classmethod
-    def from_wire(cls, message: pb.TaskId) -> Self:
+    @staticmethod
+    def from_wire(message: pb.TaskId) -> TaskId:
         """The id a message carries; a message that was never set carries none."""
         node_id, number = message.node_id, message.number
-        return cls(node_id, number) if number or node_id else cls("", -1)
+        return TaskId(node_id, number) if number or node_id else UNSET
 
 
 UNSET = TaskId("", -1)
