@@ -247,7 +247,11 @@ class SendingEnd(LinkEnd):
     def answer(self, request_id: int, answer: Answer) -> None:
         """Give an answer to who waits for it, if anybody does."""
         if (waiting := self.forget(request_id)) is not None:
-            waiting.answered(answer)
+            try:
+                waiting.answered(answer)
+            except Exception:
+                # What comes on this link for others, and those who wait when it closes, must be told all the same.
+                _log.exception("%s: answer to [%s] %s", self.context.local, waiting.action, self)
 
     def forget(self, request_id: int) -> Waiting | None:
         """Nobody waits for this answer any more; a late one is dropped. Gives who did."""

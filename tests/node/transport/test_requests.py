@@ -275,6 +275,33 @@ async def test_all_that_wait_are_told_when_the_link_closes_and_may_ask_anew_at_o
     end.set()
 
 
+async def test_who_fails_when_it_is_told_keeps_no_other_from_being_told(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    a, b = await world.member("a"), await world.member("b")
+    end, told = asyncio.Event(), list[Answer]()
+
+    async def until_the_end(_request: Request, _link: InboundLink) -> bytes:
+        await end.wait()
+        return b""
+
+    def fails(answer: Answer) -> None:
+        raise ZeroDivisionError
+
+    b.handlers.by_action["wait"] = until_the_end
+    a.transport.ask(b.node, Request("echo", b"1"), fails)
+    a.transport.ask(b.node, Request("echo", b"2"), told.append)
+    a.transport.ask(b.node, Request("wait", b""), fails)
+    a.transport.ask(b.node, Request("wait", b""), told.append)
+    await until(world.clock, lambda: told, "the answer was not told")
+    assert a.transport.sending_links()[0].is_open
+    a.transport.disconnect(b.node.id)
+    assert told[0] == b"2"
+    assert [type(answer) for answer in told[1:]] == [NodeDisconnected]
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError] * 2
+    end.set()
+
+
 async def test_what_was_caused_has_the_higher_lamport_time(world: World) -> None:
     a, b = await world.member("a"), await world.member("b")
     for _ in range(10):
