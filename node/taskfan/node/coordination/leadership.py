@@ -10,6 +10,7 @@ from taskfan.node.cluster_state import ClusterState, DiscoveryNode
 from taskfan.node.coordination.effects import ChangeDone, ChangeFailed, Failure, Outbox, Send, TimerKind
 from taskfan.node.coordination.fault_detection import FollowerChecks
 from taskfan.node.coordination.messages import (
+    AcceptedState,
     ApplyCommitRequest,
     CoordinationRejected,
     FailedToCommit,
@@ -40,6 +41,8 @@ class Leadership:
         self.updates = PendingUpdates()
         self.checks = FollowerChecks(core.local, settings, out)
         self.publication: Publication | None = None
+        # With what of these it was found that those vote who should.
+        self._settled_voting: tuple[AcceptedState, int, int] | None = None
         # By node id: the version that it must have applied before its timer fires.
         self._lagging: dict[str, int] = {}
         self.follow_up: FollowUp = lambda before, state: state
@@ -113,7 +116,14 @@ class Leadership:
         core, nodes = self._core, self._core.accepted.cluster.nodes
         if self.updates.is_pending(nodes) or core.accepted.term != core.term:
             return True
-        return wanted_configuration(core, nodes, self._settings) != core.accepted.accepted_configuration
+        # Who is to vote follows from these, and votes of a term only become more. It is asked after every message and
+        # timer: among a hundred idle nodes, to find out anew each time was most of what the leader did.
+        basis = (core.accepted, core.term, len(core.join_votes))
+        if basis != self._settled_voting:
+            if wanted_configuration(core, nodes, self._settings) != core.accepted.accepted_configuration:
+                return True
+            self._settled_voting = basis
+        return False
 
     # ------------------------------------------------------------------ changes that somebody asked for
 

@@ -65,7 +65,9 @@ class PendingUpdates:
 
     def is_pending(self, nodes: tuple[DiscoveryNode, ...]) -> bool:
         """Whether anything is to be published: any join, or the end of one of these nodes."""
-        return bool(self.joining) or any(_same_process(self.leaving.get(node.id), node) for node in nodes)
+        if self.joining or not self.leaving:
+            return bool(self.joining)
+        return any(_same_process(self.leaving.get(node.id), node) for node in nodes)
 
     def take_changes(self) -> list[Change]:
         """The changes, in the order in which they came; none is pending then."""
