@@ -110,13 +110,22 @@ def _only(task: Task, now_ns: int, form: _Objects) -> bytes:
 # ------------------------------------------------------------------ many tasks
 
 
-def render_tasks(tasks: Sequence[Task], now_ns: int, rendering: actions_pb2.TaskRendering) -> pb.RenderedTasks:
-    """Tasks of this node as the message that carries them, in the order given."""
+def render_tasks(
+    tasks: Sequence[Task], now_ns: int, rendering: actions_pb2.TaskRendering, into: pb.RenderedTasks | None = None
+) -> pb.RenderedTasks:
+    """Tasks of this node as the message that carries them, in the order given.
+
+    Args:
+        into: the message to fill, when it is a part of another: to put it there later would copy it, which costs more.
+    """
     form = _FORMS[rendering.form](rendering)
     templates = form.separator.join(_for_each_kind(tasks, form.template))
     columns = form.columns(tasks, now_ns)
     bodies = templates % tuple(chain.from_iterable(zip(*columns, strict=True)))
-    return pb.RenderedTasks(numbers=columns[0], bodies=form.whole(bodies))
+    message = pb.RenderedTasks() if into is None else into
+    message.numbers.extend(columns[0])
+    message.bodies = form.whole(bodies)
+    return message
 
 
 def join(tasks: Sequence[Task], bodies: Sequence[bytes], rendering: actions_pb2.TaskRendering) -> pb.RenderedTasks:

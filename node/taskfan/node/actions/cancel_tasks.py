@@ -43,8 +43,9 @@ async def cancel_tasks_of_node(context: ActionContext, request: pb.CancelTasksRe
             cancelled.append(task)
         except TaskfanError as failure:
             failures.append(TaskFailure(task.id, failure).to_wire())
-    rendered = render_tasks(cancelled, node.clock.monotonic_ns(), request.rendering)
-    return pb.NodeTasksResponse(tasks=rendered, task_failures=failures)
+    response = pb.NodeTasksResponse(task_failures=failures)
+    render_tasks(cancelled, node.clock.monotonic_ns(), request.rendering, into=response.tasks)
+    return response
 
 
 def _tasks_meant(context: ActionContext, filter: pb.TaskFilter) -> list[Task]:

@@ -29,7 +29,9 @@ async def list_tasks_of_node(context: ActionContext, request: pb.ListTasksReques
         wait_s = request.timeout_millis / 1000 if request.HasField("timeout_millis") else DEFAULT_WAIT_S
         # Lists do not wait for lists: two of them would wait for each other.
         await wait_for_all(context, [task for task in tasks if not task.action.startswith(LIST_ACTION)], wait_s)
-    return pb.NodeTasksResponse(tasks=render_tasks(tasks, context.clock.monotonic_ns(), request.rendering))
+    response = pb.NodeTasksResponse()
+    render_tasks(tasks, context.clock.monotonic_ns(), request.rendering, into=response.tasks)
+    return response
 
 
 async def wait_for_all(context: ActionContext, tasks: list[Task], limit_s: float) -> None:
