@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from taskfan.coordinator.rest.errors import BadParameter, Bug, InvalidIndexName, envelope, plain_error, root_cause
+from taskfan.coordinator.rest.errors import BadParameter, Bug, InvalidIndexName, envelope, plain_error
 from taskfan.node.errors import (
     IllegalArgument,
     IndexNotFound,
@@ -15,7 +15,7 @@ from taskfan.node.errors import (
     TaskfanError,
     TransportError,
 )
-from taskfan.node.index.errors import ParsingFailed, XContentParse
+from taskfan.node.index.errors import ParsingFailed, XContentParse, root_cause
 
 
 def test_an_error_without_a_cause_is_its_own_root_cause() -> None:

@@ -131,8 +131,71 @@ def test_what_stands_beside_a_query_string_is_for_searches_only(name: str) -> No
 
 
 def test_only_an_update_by_query_has_a_pipeline() -> None:
-    body = {"query": {"match_all": {}}}
+    body = {"query": {"match_all": dict[str, int]()}}
     assert told("POST", "/*/_update_by_query?pipeline=_none", {})[0] == 200
     assert told("POST", "/*/_delete_by_query?pipeline=_none", body)[1] == (
         "request [/*/_delete_by_query] contains unrecognized parameter: [pipeline] -> did you mean [search_pipeline]?"
     )
+
+
+# ---------------------------------------------------------------------- searches and documents
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("preference=_x:3", "no Preference for [_x]"),
+        ("batched_reduce_size=1", "batchedReduceSize must be >= 2"),
+        ("pre_filter_shard_size=0", "preFilterShardSize must be >= 1"),
+        ("track_total_hits=x", "Failed to parse int parameter [track_total_hits] with value [x]"),
+        ("track_total_hits=-2", "[track_total_hits] parameter must be positive or equals to -1, got -2"),
+        (
+            "timeout=1",
+            "failed to parse setting [timeout] with value [1] as a time value: unit is missing or unrecognized",
+        ),
+        ("df=a", "request [/_search] contains unrecognized parameter: [df]"),
+        ("lenient=true", "request [/_search] contains unrecognized parameter: [lenient]"),
+    ],
+)
+def test_a_search_refuses(query: str, reason: str) -> None:
+    assert told("GET", f"/_search?{query}") == (400, reason)
+
+
+def test_what_stands_beside_a_query_string_is_known_beside_one() -> None:
+    assert told("GET", "/_search?q=*&df=a&lenient=true&default_operator=and") == (200, "")
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "body", "status", "reason"),
+    [
+        ("PUT", "/i/_doc/1?if_seq_no=-1", {}, 400, "sequence numbers must be non negative. got [-1]."),
+        ("DELETE", "/i/_doc/1?if_seq_no=-5", None, 400, "sequence numbers must be non negative. got [-5]."),
+        ("GET", "/i/_source/1?version=1", None, 400,
+         "request [/i/_source/1] contains unrecognized parameter: [version]"),
+        ("POST", "/_bulk?batch_size=1", b"{}\n", 400, "request [/_bulk] contains unrecognized parameter: [batch_size]"),
+        ("POST", "/i/_update/1?retry_on_conflict=x", {"doc": {}}, 400,
+         "Failed to parse int parameter [retry_on_conflict] with value [x]"),
+        ("POST", "/i/_update/1?retry_on_conflict=2&if_seq_no=1&if_primary_term=1", {"doc": {}}, 400,
+         "Validation Failed: 1: compare and write operations can not be retried;"),
+        ("POST", "/i/_update/1?require_alias=true", {"doc": {}}, 404,
+         "no such index [i] and [require_alias] request flag is [true] and [i] is not an alias"),
+    ],
+)  # fmt: skip
+def test_a_document_request_refuses(method: str, target: str, body: object, status: int, reason: str) -> None:
+    assert told(method, target, body) == (status, reason)
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "body", "status", "reason"),
+    [
+        ("DELETE", "/", None, 400, "Validation Failed: 1: index / indices is missing;"),
+        ("PUT", "/i/_mapping", b"true", 400, "Compressor detection can only be called on some xcontent bytes or "
+                                             "compressed xcontent bytes"),
+        ("PUT", "/i*/_mapping", {"properties": {}}, 404, "no such index [i*]"),
+        ("PUT", "/i*/_settings", {"number_of_replicas": 0}, 404, "no such index [i*]"),
+        ("POST", "/_msearch", b"null\n", 400, "Validation Failed: 1: no requests added;"),
+        ("POST", "/_msearch", b"true\n", 400, "Validation Failed: 1: no requests added;"),
+    ],
+)  # fmt: skip
+def test_a_request_about_indices_refuses(method: str, target: str, body: object, status: int, reason: str) -> None:
+    assert told(method, target, body) == (status, reason)

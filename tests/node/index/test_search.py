@@ -234,6 +234,18 @@ def test_the_search_of_all_shards_fails_with_one_failure_for_each_cause() -> Non
     assert [error.to_object() for error in caught.value.root_causes] == [cause]
 
 
+def test_a_cause_that_is_one_of_javas_is_told_twice() -> None:
+    reason = "Result window is too large"
+    failed = SearchPhaseFailed("query", "all shards failed", [
+        ShardSearchFailure(ShardId("s1", UUID, 0), "node", IllegalArgument(reason))
+    ])  # fmt: skip
+
+    cause = {"type": "illegal_argument_exception", "reason": reason}
+    assert failed.to_object()["caused_by"] == {**cause, "caused_by": cause}
+    assert failed.to_object()["failed_shards"][0]["reason"] == cause
+    assert [error.to_object() for error in failed.root_causes] == [cause]
+
+
 def test_without_any_copy_the_search_is_unavailable_and_names_no_shard() -> None:
     with pytest.raises(SearchPhaseFailed) as caught:
         check_failures("query", ShardTotals(1, 0))

@@ -67,13 +67,7 @@ REINDEX_PARAMETERS: tuple[Parameter, ...] = (
     optional_boolean("require_alias"),
     *_COMMON,
 )
-# What stands beside `q` is read only by searches.
-_OWN = frozenset(
-    [
-        *(known.name for known in _COMMON),
-        *("typed_keys", "index", "df", "analyzer", "default_operator", "analyze_wildcard", "lenient"),
-    ]
-)
+_OWN = frozenset([*(known.name for known in _COMMON), "typed_keys", "index"])
 BY_QUERY_PARAMETERS: tuple[Parameter, ...] = (
     Parameter("index", lambda value: [name for name in (value or "").split(",") if name]),
     *(replace(known, is_late=False) for known in SEARCH_PARAMETERS if known.name not in _OWN),

@@ -14,7 +14,6 @@ import msgspec
 
 from taskfan.coordinator.bulk import BULK_ACTION, DELETE_ACTION, INDEX_ACTION
 from taskfan.coordinator.get_document import MULTI_GET_ACTION, GotItem, MultiGetRequest, document_of
-from taskfan.coordinator.rest.errors import root_cause
 from taskfan.coordinator.rest.index_parameters import (
     DEFAULT_TIMEOUT_MS,
     REFRESH,
@@ -24,7 +23,8 @@ from taskfan.coordinator.rest.index_parameters import (
     source_filter,
 )
 from taskfan.coordinator.rest.messages import Answer, RestRequest
-from taskfan.coordinator.rest.parameters import Parameter, boolean, number, text, time_ms
+from taskfan.coordinator.rest.parameters import Parameter, boolean, number, parse_number, text, time_ms
+from taskfan.coordinator.rest.search_parameters import integer
 from taskfan.coordinator.update import UPDATE
 from taskfan.node.actions.get_document import GET_ACTION
 from taskfan.node.errors import IllegalArgument, ResourceNotFound, TaskfanError, ValidationFailed
@@ -38,7 +38,7 @@ from taskfan.node.index.documents import (
     WriteRequest,
     get_answer,
 )
-from taskfan.node.index.errors import BodyUnreadable
+from taskfan.node.index.errors import BodyUnreadable, NotAnAlias, root_cause
 from taskfan.node.index.multi_get import parse_multi_get
 from taskfan.node.index.source_filter import SourceFilter
 from taskfan.node.index.updates import read_update
@@ -48,7 +48,19 @@ from taskfan.node.node import Node
 from taskfan.v1 import indices_pb2 as pb
 
 _encode = msgspec.json.Encoder().encode
-_COMPARE_AND_SET = (number("if_seq_no", UNASSIGNED_SEQ_NO), number("if_primary_term", UNASSIGNED_PRIMARY_TERM))
+
+
+def _sequence_number(value: str | None) -> int:
+    found = parse_number(value, "if_seq_no")
+    if found is not None and found < 0 and found != UNASSIGNED_SEQ_NO:
+        raise IllegalArgument(f"sequence numbers must be non negative. got [{found}].")
+    return UNASSIGNED_SEQ_NO if found is None else found
+
+
+_COMPARE_AND_SET = (
+    Parameter("if_seq_no", _sequence_number),
+    number("if_primary_term", UNASSIGNED_PRIMARY_TERM),
+)
 INDEX_PARAMETERS: tuple[Parameter, ...] = (
     text("index"),
     text("id"),
@@ -83,7 +95,7 @@ UPDATE_PARAMETERS: tuple[Parameter, ...] = (
     WAIT_FOR_ACTIVE_SHARDS,
     boolean("doc_as_upsert"),
     *SOURCE_PARAMETERS,
-    number("retry_on_conflict", 0),
+    integer("retry_on_conflict"),
     number("version"),
     text("version_type"),
     *_COMPARE_AND_SET,
@@ -100,6 +112,9 @@ GET_PARAMETERS: tuple[Parameter, ...] = (
     number("version", MATCH_ANY),
     VERSION_TYPE,
     *SOURCE_PARAMETERS,
+)
+GET_SOURCE_PARAMETERS: tuple[Parameter, ...] = tuple(
+    known for known in GET_PARAMETERS if known.name not in ("version", "version_type", "stored_fields")
 )
 MULTI_GET_PARAMETERS: tuple[Parameter, ...] = (
     text("index"),
@@ -119,7 +134,6 @@ BULK_PARAMETERS: tuple[Parameter, ...] = (
     WAIT_FOR_ACTIVE_SHARDS,
     time_ms("timeout"),
     REFRESH,
-    number("batch_size"),
 )
 
 
@@ -219,6 +233,8 @@ async def update_document(node: Node, request: RestRequest) -> Answer:
             "internal versioning can not be used for optimistic concurrency control. "
             "Please use `if_seq_no` and `if_primary_term` instead"
         )
+    if given["retry_on_conflict"] and given["if_seq_no"] != UNASSIGNED_SEQ_NO:
+        raise ValidationFailed("compare and write operations can not be retried")
     body = request.raw
     item = WriteRequest(
         OpType.UPDATE,
@@ -228,13 +244,16 @@ async def update_document(node: Node, request: RestRequest) -> Answer:
         routing=given["routing"],
         if_seq_no=given["if_seq_no"],
         if_primary_term=given["if_primary_term"],
-        retry_on_conflict=given["retry_on_conflict"],
+        retry_on_conflict=given["retry_on_conflict"] or 0,
         require_alias=given["require_alias"],
         fetch_source=source_filter(given),
     )
     item.validate()
     read = read_update(body)
     read.validate()
+    named = node.cluster_state.indices.get(item.index)
+    if item.require_alias and (named is None or named.name == item.index):
+        raise NotAnAlias(item.index)
     if given["doc_as_upsert"] and not read.doc_as_upsert:
         item = msgspec.structs.replace(item, source=_encode({**msgspec.json.decode(body), "doc_as_upsert": True}))
     timeout = given["timeout"]

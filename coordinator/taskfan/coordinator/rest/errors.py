@@ -6,7 +6,7 @@ import traceback
 from typing import Any
 
 from taskfan.node.errors import IllegalArgument, Origin, TaskfanError
-from taskfan.node.index.errors import SearchPhaseFailed, XContentParse
+from taskfan.node.index.errors import SearchPhaseFailed, root_cause
 
 
 class BadParameter(TaskfanError):
@@ -111,23 +111,6 @@ def root_causes(error: TaskfanError) -> list[TaskfanError]:
     if isinstance(error, SearchPhaseFailed):
         return error.root_causes
     return [root_cause(error)]
-
-
-def root_cause(error: TaskfanError) -> TaskfanError:
-    """The innermost of OpenSearch's own exceptions; one of Java's is its own root, whatever caused it.
-
-    Of faults in a body it is the innermost that names a place.
-    """
-    while (cause := error.cause) is not None:
-        goes_on = cause.origin is Origin.OPENSEARCH
-        if error.kind == XContentParse.kind:
-            goes_on = goes_on or cause.kind == XContentParse.kind
-        elif error.origin is not Origin.OPENSEARCH:
-            goes_on = False
-        if not goes_on:
-            break
-        error = cause
-    return error
 
 
 def _told(error: TaskfanError, with_stack_trace: bool, *, with_cause: bool = True) -> dict[str, Any]:

@@ -27,17 +27,22 @@ from taskfan.coordinator.index_options import options_to_wire
 from taskfan.coordinator.rest.index_parameters import INDICES_OPTIONS, WAIT_FOR_ACTIVE_SHARDS, indices_options
 from taskfan.coordinator.rest.manager import MANAGER_TIMEOUTS, manager_timeout_ms
 from taskfan.coordinator.rest.messages import Answer, RestRequest
-from taskfan.coordinator.rest.parameters import Parameter, boolean, comma_list, number, text, time_ms
+from taskfan.coordinator.rest.parameters import Parameter, boolean, comma_list, lenient_boolean, number, text, time_ms
 from taskfan.node.errors import ValidationFailed
+from taskfan.node.index.errors import BodyUnreadable
 from taskfan.node.index.index_requests import created_answer, index_object, read_create_index
 from taskfan.node.index.metadata import IndexMetadata
 from taskfan.node.index.settings import DEFAULTS, flatten, shown
-from taskfan.node.index.x_content import read_body
+from taskfan.node.index.x_content import read_body, read_document
 from taskfan.node.node import Node
 from taskfan.v1 import indices_pb2 as pb
 
 _encode = msgspec.json.Encoder().encode
 _ACKNOWLEDGED = b'{"acknowledged":true}'
+# What changes indices must find at least one.
+_OPTIONS_OF_CHANGES: tuple[Parameter, ...] = tuple(
+    lenient_boolean(known.name, False) if known.name == "allow_no_indices" else known for known in INDICES_OPTIONS
+)
 CREATE_INDEX_PARAMETERS: tuple[Parameter, ...] = (
     text("index"),
     time_ms("timeout"),
@@ -69,7 +74,7 @@ PUT_MAPPING_PARAMETERS: tuple[Parameter, ...] = (
     comma_list("index"),
     time_ms("timeout"),
     *MANAGER_TIMEOUTS,
-    *INDICES_OPTIONS,
+    *_OPTIONS_OF_CHANGES,
     boolean("write_index_only"),
 )
 PUT_SETTINGS_PARAMETERS: tuple[Parameter, ...] = (
@@ -77,7 +82,7 @@ PUT_SETTINGS_PARAMETERS: tuple[Parameter, ...] = (
     time_ms("timeout"),
     boolean("preserve_existing"),
     *MANAGER_TIMEOUTS,
-    *INDICES_OPTIONS,
+    *_OPTIONS_OF_CHANGES,
     boolean("flat_settings"),
 )
 REFRESH_PARAMETERS: tuple[Parameter, ...] = (comma_list("index"), *INDICES_OPTIONS)
@@ -176,9 +181,9 @@ async def get_mapping(node: Node, request: RestRequest) -> Answer:
 async def put_mapping(node: Node, request: RestRequest) -> Answer:
     """`PUT /{index}/_mapping`. Raises what makes the mapping unfit."""
     given = request.parameters
-    mapping = read_body(request.raw).value
-    if not mapping:
-        raise ValidationFailed("mapping source is empty")
+    if not request.raw:
+        raise BodyUnreadable("request body is required")
+    mapping = read_document(request.raw)
     message = pb.PutMappingRequest(
         indices=given["index"],
         options=options_to_wire(indices_options(given)),
@@ -193,7 +198,9 @@ async def put_settings(node: Node, request: RestRequest) -> Answer:
     """`PUT /{index}/_settings`: settings as an object, under `settings` or not. Raises what makes one unfit."""
     given = request.parameters
     body = read_body(request.raw).value
-    settings = body.get("settings", body) if isinstance(body, dict) else {}
+    settings = body if isinstance(body, dict) else {}
+    if isinstance(settings.get("settings"), dict):
+        settings = settings["settings"]
     flat: dict[str, str | None] = {**flatten(settings), **_removed(settings)}
     if not flat:
         raise ValidationFailed("no settings to update")

@@ -118,13 +118,15 @@ class Parameter(msgspec.Struct, frozen=True):
 
     `read` is given None when the parameter is missing. `is_late`: looked at after unknown parameters were
     refused, as OpenSearch does with those that only shape the answer. `is_advised`: named where a parameter that
-    nobody knows is like it; OpenSearch does not name those that it first asks after.
+    nobody knows is like it; OpenSearch does not name those that it first asks after. `beside`: known only in a
+    request that has this other one too.
     """
 
     name: str
     read: Callable[[str | None], Any]
     is_late: bool = False
     is_advised: bool = True
+    beside: str | None = None
 
 
 def boolean(name: str, default: bool = False, *, is_late: bool = False) -> Parameter:
@@ -229,7 +231,7 @@ def read_known_parameters(
     """
     read = tuple(read)
     values = {known.name: known.read(given.get(known.name)) for known in read}
-    known = read if declared is None else tuple(declared)
+    known = [p for p in (read if declared is None else tuple(declared)) if p.beside is None or p.beside in given]
     known_names = {*EVERYWHERE, *(parameter.name for parameter in known)}
     unknown = sorted(name for name in given if name not in known_names)
     if not unknown:

@@ -142,7 +142,7 @@ ROUTES: tuple[Route, ...] = (
     *_for_methods("PUT,POST", "/{index}/_create/{id}", documents.create_document, documents.INDEX_PARAMETERS),
     *_for_methods("POST", "/{index}/_update/{id}", documents.update_document, documents.UPDATE_PARAMETERS),
     *_for_methods("GET,HEAD", "/{index}/_doc/{id}", documents.get_document, documents.GET_PARAMETERS),
-    *_for_methods("GET,HEAD", "/{index}/_source/{id}", documents.get_source, documents.GET_PARAMETERS),
+    *_for_methods("GET,HEAD", "/{index}/_source/{id}", documents.get_source, documents.GET_SOURCE_PARAMETERS),
     *_for_methods("DELETE", "/{index}/_doc/{id}", documents.delete_document, documents.DELETE_PARAMETERS),
     # Searches.
     *_with_index("GET,POST", "/_search", searches.search, SEARCH_PARAMETERS),

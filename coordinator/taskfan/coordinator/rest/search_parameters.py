@@ -10,7 +10,15 @@ from typing import Any
 
 import msgspec.structs
 
-from taskfan.coordinator.rest.parameters import Parameter, boolean, comma_list, lenient_boolean, text, time_ms
+from taskfan.coordinator.rest.parameters import (
+    Parameter,
+    boolean,
+    comma_list,
+    lenient_boolean,
+    parse_time_ms,
+    text,
+    time_ms,
+)
 from taskfan.coordinator.search_request import MAX_CONCURRENT_SHARD_REQUESTS, SearchRequest
 from taskfan.node.errors import IllegalArgument, NumberFormat
 from taskfan.node.ids import parse_long
@@ -42,6 +50,48 @@ def optional_boolean(name: str) -> Parameter:
     return Parameter(name, lambda value: None if value is None else given.read(value))
 
 
+def _at_least(name: str, least: int, told: str) -> Parameter:
+    known = integer(name)
+
+    def read(value: str | None) -> int | None:
+        given: int | None = known.read(value)
+        if given is not None and given < least:
+            raise IllegalArgument(f"{told} must be >= {least}")
+        return given
+
+    return Parameter(name, read)
+
+
+def _preference(value: str | None) -> str | None:
+    """Source: OpenSearch `Preference.parse`."""
+    if value is not None and value.startswith("_") and value.partition(":")[0] not in _PREFERENCES:
+        raise IllegalArgument(f"no Preference for [{value.partition(':')[0]}]")
+    return value
+
+
+def _search_timeout(value: str | None) -> str | None:
+    parse_time_ms(value, "timeout")
+    return value
+
+
+def _track_total_hits(value: str | None) -> int | bool | None:
+    if value is None:
+        return None
+    if value in ("", "true", "false"):
+        return value != "false"
+    number: int = integer("track_total_hits").read(value)
+    if number < -1:
+        raise IllegalArgument(f"[track_total_hits] parameter must be positive or equals to -1, got {number}")
+    return number
+
+
+_PREFERENCES = frozenset(
+    [
+        *("_shards", "_prefer_nodes", "_local", "_primary", "_replica", "_primary_first", "_replica_first"),
+        *("_only_local", "_only_nodes", "_search_replica"),
+    ]
+)
+PREFERENCE = Parameter("preference", _preference)
 INDEX = Parameter("index", split_names)
 EXPANSION: tuple[Parameter, ...] = (
     lenient_boolean("ignore_unavailable"),
@@ -51,8 +101,13 @@ EXPANSION: tuple[Parameter, ...] = (
 )
 _QUERY_STRING: tuple[Parameter, ...] = (
     text("q"),
-    *(text(name) for name in ("df", "analyzer", "default_operator")),
-    *(boolean(name) for name in ("analyze_wildcard", "lenient")),
+    *(
+        msgspec.structs.replace(known, beside="q")
+        for known in (
+            *(text(name) for name in ("df", "analyzer", "default_operator")),
+            *(boolean(name) for name in ("analyze_wildcard", "lenient")),
+        )
+    ),
 )
 # Those that stand for a part of the body.
 _SOURCE: tuple[Parameter, ...] = (
@@ -62,7 +117,7 @@ _SOURCE: tuple[Parameter, ...] = (
     optional_boolean("explain"),
     optional_boolean("version"),
     optional_boolean("seq_no_primary_term"),
-    text("timeout"),
+    Parameter("timeout", _search_timeout),
     integer("terminate_after"),
     text("_source"),
     text("_source_includes"),
@@ -70,13 +125,13 @@ _SOURCE: tuple[Parameter, ...] = (
     comma_list("stored_fields"),
     comma_list("docvalue_fields"),
     optional_boolean("track_scores"),
-    text("track_total_hits"),
+    Parameter("track_total_hits", _track_total_hits),
     text("sort"),
     text("stats"),
 )
 _REQUEST: tuple[Parameter, ...] = (
-    integer("batched_reduce_size"),
-    integer("pre_filter_shard_size"),
+    _at_least("batched_reduce_size", 2, "batchedReduceSize"),
+    _at_least("pre_filter_shard_size", 1, "preFilterShardSize"),
     integer("max_concurrent_shard_requests"),
     boolean("allow_partial_search_results", default=True),
     boolean("phase_took"),
@@ -84,7 +139,7 @@ _REQUEST: tuple[Parameter, ...] = (
     optional_boolean("request_cache"),
     time_ms("scroll"),
     text("routing"),
-    text("preference"),
+    PREFERENCE,
     *EXPANSION,
     boolean("ccs_minimize_roundtrips", default=True),
     time_ms("cancel_after_time_interval"),
@@ -100,7 +155,7 @@ COUNT_PARAMETERS: tuple[Parameter, ...] = (
     INDEX,
     *EXPANSION,
     text("min_score"),
-    text("preference"),
+    PREFERENCE,
     text("routing"),
     integer("terminate_after"),
     *_QUERY_STRING,
@@ -135,7 +190,7 @@ def with_parameters(source: SearchSource, given: Mapping[str, Any]) -> SearchSou
     if shown is not None:
         changes["fetch_source"] = shown
     if given["track_total_hits"] is not None:
-        changes["track_total_hits"] = _track_total_hits(given["track_total_hits"])
+        changes["track_total_hits"] = given["track_total_hits"]
     if given["sort"] is not None:
         changes["sort"] = parse_sort_parameter(given["sort"])
     return msgspec.structs.replace(source, **changes) if changes else source
@@ -167,15 +222,6 @@ def query_of_text(query: str) -> Query:
     if not colon or not field.replace(".", "").replace("_", "").replace("-", "").isalnum() or "*" in words:
         raise IllegalArgument(f"of a query string only [*] and [field:words] are known, not [{query}]")
     return Match(field, words.strip('"'))
-
-
-def _track_total_hits(value: str) -> int | bool:
-    if value in ("", "true", "false"):
-        return value != "false"
-    number = parse_long(value)
-    if number is None:
-        raise NumberFormat.of(value)
-    return number
 
 
 def with_total_as_int(source: SearchSource, total_as_int: bool) -> SearchSource:

@@ -33,11 +33,12 @@ async def update_of_shard(context: ActionContext, request: pb.UpdateRequest) -> 
     shard = shard_from_wire(request.shard)
     [item] = requests_from_wire(request.item)
     body = read_update(item.source)
-    for attempt in range(item.retry_on_conflict + 1):
+    retries = max(item.retry_on_conflict, 0)
+    for attempt in range(retries + 1):
         try:
             return await _attempt(context, request, shard, item, body)
         except TaskfanError as error:
-            if error.kind != VersionConflict.kind or attempt == item.retry_on_conflict:
+            if error.kind != VersionConflict.kind or attempt == retries:
                 raise
     raise AssertionError("the last attempt returns or raises")
 

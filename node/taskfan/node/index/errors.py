@@ -308,6 +308,36 @@ def group_failures(failures: Sequence[ShardSearchFailure]) -> list[ShardSearchFa
     return list(groups.values())
 
 
+def root_cause(error: TaskfanError) -> TaskfanError:
+    """The innermost of OpenSearch's own exceptions; one of Java's is its own root, whatever caused it.
+
+    Of faults in a body it is the innermost that names a place.
+    """
+    while (cause := error.cause) is not None:
+        goes_on = cause.origin is Origin.OPENSEARCH
+        if error.kind == XContentParse.kind:
+            goes_on = goes_on or cause.kind == XContentParse.kind
+        elif error.origin is not Origin.OPENSEARCH:
+            goes_on = False
+        if not goes_on:
+            break
+        error = cause
+    return error
+
+
+def _guessed(error: TaskfanError) -> TaskfanError:
+    """A root cause as OpenSearch gives it as a cause: one of Java's is wrapped, and told twice.
+
+    Source: OpenSearch `SearchPhaseExecutionException.getCause`, `OpenSearchException.guessRootCauses`.
+    """
+    root = root_cause(error)
+    if root.origin is Origin.OPENSEARCH:
+        return root
+    wrapper = TaskfanError(root.reason, cause=root)
+    wrapper.kind, wrapper.http_status = root.kind, root.http_status
+    return wrapper
+
+
 class SearchPhaseFailed(TaskfanError):
     """Too many shards failed in one phase of a search. Source: `SearchPhaseExecutionException`.
 
@@ -317,7 +347,7 @@ class SearchPhaseFailed(TaskfanError):
     kind = "search_phase_execution_exception"
 
     def __init__(self, phase: str, reason: str, failures: Sequence[ShardSearchFailure]) -> None:
-        super().__init__(reason, cause=failures[0].cause if failures else None)
+        super().__init__(reason, cause=_guessed(failures[0].cause) if failures else None)
         self.phase, self.failures = phase, tuple(failures)
         self.http_status = self._status()
 
@@ -330,7 +360,7 @@ class SearchPhaseFailed(TaskfanError):
     @property
     def root_causes(self) -> list[TaskfanError]:
         """What stands in `root_cause` of the answer: the innermost OpenSearch failure of each group of shards."""
-        found = [failure.cause for failure in group_failures(self.failures)]
+        found = [root_cause(failure.cause) for failure in group_failures(self.failures)]
         return found or [self]
 
     def to_object(self) -> dict[str, Any]:

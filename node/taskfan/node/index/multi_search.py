@@ -63,7 +63,9 @@ def parse_multi_search(raw: bytes, indices: Sequence[str], options: IndicesOptio
 
 
 def _metadata(line: bytes) -> dict[str, Any]:
-    given: dict[str, Any] = read_body(line).value if line.strip() else {}
+    value = read_body(line).value if line.strip() else {}
+    # What is no object says nothing.
+    given: dict[str, Any] = value if isinstance(value, dict) else {}
     for name in given:
         if name not in _METADATA:
             raise IllegalArgument(f"key [{name}] is not supported in the metadata section")

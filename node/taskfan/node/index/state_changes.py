@@ -116,7 +116,7 @@ def update_settings(
     chosen = set(uuids)
     doomed = [index for index in state.indices.metadata.values() if index.uuid in chosen]
     given = {name: value for name, value in settings.items() if value is not None}
-    check_update(given, [f"{index.name}/{index.uuid}" for index in doomed])
+    check_update(given, [f"[{index.name}/{index.uuid}]" for index in doomed])
     indices = state.indices
     for index in doomed:
         if preserve_existing:
