@@ -75,10 +75,11 @@ class Faults:
 
     def rules(self, rules: Sequence[dict[str, Any]], *, name: str = "", may_not_fire: bool = False) -> Fault:
         """A fault of several rules, which come and go together. Raises ClusterError: one cannot be meant."""
-        read = [self._rule(values) for values in rules]
+        paths = [""] if len(rules) == 1 else [f"rules[{number}]." for number in range(len(rules))]
+        read = [self._rule(values, path) for values, path in zip(rules, paths, strict=True)]
         return Fault(self, FaultCommand("add", name=name, rules=read), may_not_fire)
 
-    def _rule(self, values: dict[str, Any]) -> dict[str, Any]:
+    def _rule(self, values: dict[str, Any], path: str) -> dict[str, Any]:
         self._made += 1
         written = {name.rstrip("_"): _plain(value) for name, value in values.items() if value is not None}
         if "probability" in written or "jitter" in written or "distribution" in written:
@@ -88,7 +89,7 @@ class Faults:
             # The supervisor does it again, with the nodes that there are; here it shows in the line that is wrong.
             read_rule(written)
         except InvalidFault as error:
-            raise ClusterError(str(error)) from None
+            raise ClusterError(str(InvalidFault(f"{path}{error.field}", error.problem))) from None
         return written
 
     def drop(self, action: Patterns = "*", **fields: Unpack[RuleFields]) -> Fault:

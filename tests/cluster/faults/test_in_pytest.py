@@ -69,6 +69,8 @@ def test_forgets_to_set(opensearch_cluster):
 def test_misspells(opensearch_cluster):
     with pytest.raises(ClusterError, match=r"\\[acton\\] is no field .* Did you mean \\[action\\]"):
         opensearch_cluster.faults.drop(to="*2", acton="x")
+    with pytest.raises(ClusterError, match=r"\\[rules\\[1\\].on\\] .* It is one of request, reply"):
+        opensearch_cluster.faults.rules([{"kind": "drop"}, {"kind": "drop", "on": "answer"}])
 
 def test_asserts_after_the_block(opensearch_cluster):
     with opensearch_cluster.faults.fail("*lists[n]", to="*2") as fault:

@@ -114,7 +114,7 @@ def test_what_only_opensearch_has_is_refused_as_such(raw: str, reason: str) -> N
     with pytest.raises(TaskfanError) as caught:
         read_search(raw.encode())
     assert (caught.value.kind, caught.value.http_status) == ("not_implemented_exception", 501)
-    assert caught.value.reason.startswith(reason)
+    assert str(caught.value.reason).startswith(reason)
 
 
 @pytest.mark.parametrize(
