@@ -22,10 +22,11 @@ from taskfan.node.index.documents import (
 )
 from taskfan.node.index.errors import BodyUnreadable
 from taskfan.node.index.field_values import java_text
+from taskfan.node.index.json_faults import json_fault
 from taskfan.node.index.routing import shard_of
 from taskfan.node.index.source_filter import SourceFilter
 from taskfan.node.index.updates import read_update
-from taskfan.node.index.x_content import json_fault, token_name
+from taskfan.node.index.x_content import token_name
 
 _decode = msgspec.json.Decoder().decode
 _PARAMETERS = {

@@ -15,6 +15,7 @@ import msgspec
 
 from taskfan.node.errors import IllegalArgument, NumberFormat, TaskfanError
 from taskfan.node.index.errors import BodyUnreadable, JsonUnreadable, NotXContent, ParsingFailed, XContentParse
+from taskfan.node.index.json_faults import json_fault
 from taskfan.node.index.suggestions import did_you_mean
 
 Path = tuple[str | int, ...]
@@ -131,7 +132,7 @@ def read_body(raw: bytes) -> Body:
 
     Raises:
         BodyUnreadable: it is empty.
-        JsonUnreadable: it is no JSON, in Jackson's words for the commonest faults.
+        JsonUnreadable: it is no JSON, in Jackson's words.
     """
     if not raw:
         raise BodyUnreadable("request body is required")
@@ -155,47 +156,6 @@ def read_document(raw: bytes) -> dict[str, Any]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise json_fault(raw) from None
     return value
-
-
-def json_fault(raw: bytes) -> JsonUnreadable:
-    """What Jackson says of text that is no JSON.
-
-    Differs: it knows an unknown word and a text that ends too soon; anything else is called an unexpected character.
-    """
-    kind, reason = _fault(raw)
-    cause = JsonUnreadable(reason)
-    ended = kind == "unexpected_end_of_input_exception"
-    cause.kind = kind if ended else "stream_read_exception"
-    error = JsonUnreadable(reason, cause=cause)
-    error.kind = kind
-    return error
-
-
-def _fault(raw: bytes) -> tuple[str, str]:
-    depth: list[bytes] = []
-    for offset, token in _tokens(raw):
-        if token in (b"{", b"["):
-            depth.append(token)
-        elif token in (b"}", b"]") and depth:
-            depth.pop()
-        elif token[:1].isalpha() and token not in (b"true", b"false", b"null"):
-            word = token.decode("utf-8", "replace")
-            return "json_parse_exception", (
-                f"Unrecognized token '{word}': was expecting (JSON String, Number, Array, Object or token "
-                f"'null', 'true' or 'false')\n at {_SOURCE.format(offset)}"
-            )
-    if depth:
-        return "unexpected_end_of_input_exception", _end_of_input(raw, depth[-1])
-    shown = chr(raw.lstrip()[0]) if raw.strip() else " "
-    return "json_parse_exception", f"Unexpected character ('{shown}' (code {ord(shown)}))\n at {_SOURCE.format(0)}"
-
-
-def _end_of_input(raw: bytes, opened: bytes) -> str:
-    at, kind = _SOURCE.format(len(raw)), "Object" if opened == b"{" else "Array"
-    if raw.rstrip()[-1:] in b":,{[":
-        return f"Unexpected end-of-input within/between {kind} entries\n at {at}"
-    start = _SOURCE.format("UNKNOWN")
-    return f"Unexpected end-of-input: expected close marker for {kind} (start marker at {start})\n at {at}"
 
 
 def _tokens(raw: bytes) -> Iterator[tuple[int, bytes]]:
