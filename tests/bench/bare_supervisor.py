@@ -54,7 +54,7 @@ class BareTransport:
     """In the place of a `FaultyTransport`: nothing lies between the node and its links, and no rule is obeyed."""
 
     def __init__(self, inner: LinkTransport, actions: Mapping[str, Any] | None = None) -> None:
-        self.send, self.start, self.close = inner.send, inner.start, inner.close
+        self.ask, self.send, self.start, self.close = inner.ask, inner.send, inner.start, inner.close
         self.disconnect, self.on_link_closed = inner.disconnect, inner.on_link_closed
 
     def states(self) -> tuple[()]:

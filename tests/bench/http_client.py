@@ -92,7 +92,11 @@ class Connection:
 
     def read_some(self) -> bool:
         """Read what is there. Returns whether the answer is whole."""
-        count = self.socket.recv_into(self._buffer)
+        try:
+            count = self.socket.recv_into(self._buffer)
+        except BlockingIOError:
+            came = f"{self._received} bytes of its answer came"
+            raise TimeoutError(f"{self._request[:80]!r}: {came}, and then nothing for {LIMIT_S:g} s") from None
         if not count:
             raise ConnectionError("the server closed the connection")
         self._received += count
