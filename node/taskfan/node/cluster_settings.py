@@ -8,19 +8,23 @@ Differs: only `search.cancel_after_time_interval` has an effect; the other group
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
-from taskfan.node.errors import IllegalArgument, ValidationFailed
-from taskfan.node.index.errors import BodyUnreadable
+from taskfan.node.errors import IllegalArgument, NumberFormat, ValidationFailed
+from taskfan.node.ids import parse_long
+from taskfan.node.index.errors import SettingsFailed
+from taskfan.node.index.java_maps import class_cast
 from taskfan.node.index.x_content import read_body
 from taskfan.node.time_value import parse_time_ns
 
 CANCEL_AFTER = "search.cancel_after_time_interval"
 _ACCEPTED = ("action.", "cluster.", "indices.", "logger.", "search.", "task_resource_tracking.", "script.")
+# What a node is started with.
+_OF_NODES = ("cluster.name", "cluster.initial_", "node.", "path.", "http.", "transport.", "network.", "discovery.")
 # A new value, or None to go back to the default.
 Changes = Mapping[str, str | None]
 
@@ -75,15 +79,17 @@ def read_settings(raw: bytes) -> SettingsChange:
     """The body of a change.
 
     Raises:
-        BodyUnreadable: it is no object of the two kinds.
-        ValidationFailed: it changes nothing.
-        IllegalArgument: a setting is unknown, or its value does not do.
+        ValidationFailed: it changes nothing; what is of neither kind does not count.
+        SettingsFailed: a setting is unknown, or cannot be changed while nodes run.
+        IllegalArgument: a value does not do.
     """
     body = read_body(raw).value if raw.strip() else {}
     kinds: dict[str, dict[str, str | None]] = {"persistent": {}, "transient": {}}
     for name, given in body.items() if isinstance(body, dict) else ():
-        if name not in kinds or not isinstance(given, dict):
-            raise BodyUnreadable(f"unknown key [{name}] for cluster settings")
+        if name not in kinds:
+            continue
+        if not isinstance(given, dict):
+            raise class_cast(given, "java.util.Map")
         _flatten(kinds[name], "", given)
     if not any(kinds.values()):
         raise ValidationFailed("no settings to update")
@@ -106,7 +112,31 @@ def _flatten(flat: dict[str, str | None], prefix: str, given: Mapping[str, Any])
 
 
 def _check(kind: str, name: str, value: str | None) -> None:
+    if name.startswith(_OF_NODES) and "*" not in name:
+        raise SettingsFailed(f"{kind} setting [{name}], not dynamically updateable")
     if not name.startswith(_ACCEPTED) and "*" not in name:
-        raise IllegalArgument(f"{kind} setting [{name}], not recognized")
-    if name == CANCEL_AFTER and value is not None:
-        parse_time_ns(value, name)
+        raise SettingsFailed(f"{kind} setting [{name}], not recognized")
+    if value is not None and name in _CHECKS:
+        _CHECKS[name](value, name)
+
+
+def _check_count(value: str, name: str) -> None:
+    number = parse_long(value)
+    if number is None:
+        cause = NumberFormat(f'For input string: "{value}"')
+        raise IllegalArgument(f"Failed to parse value [{value}] for setting [{name}]", cause=cause)
+    if number < 1:
+        raise IllegalArgument(f"Failed to parse value [{value}] for setting [{name}] must be >= 1")
+
+
+def _check_flag(value: str, name: str) -> None:
+    if value not in ("true", "false"):
+        raise IllegalArgument(f"Failed to parse value [{value}] as only [true] or [false] are allowed.")
+
+
+_CHECKS: Mapping[str, Callable[[str, str], object]] = {
+    CANCEL_AFTER: parse_time_ns,
+    "search.default_search_timeout": parse_time_ns,
+    "cluster.max_shards_per_node": _check_count,
+    "task_resource_tracking.enabled": _check_flag,
+}

@@ -199,3 +199,50 @@ def test_a_document_request_refuses(method: str, target: str, body: object, stat
 )  # fmt: skip
 def test_a_request_about_indices_refuses(method: str, target: str, body: object, status: int, reason: str) -> None:
     assert told(method, target, body) == (status, reason)
+
+
+# ---------------------------------------------------------------------- settings of the cluster, and tables
+
+
+@pytest.mark.parametrize(
+    ("settings", "status", "reason"),
+    [
+        ({"foo": {}}, 400, "Validation Failed: 1: no settings to update;"),
+        ({"persistent": 5}, 500, "class java.lang.Integer cannot be cast to class java.util.Map (java.lang.Integer and "
+                                 "java.util.Map are in module java.base of loader 'bootstrap')"),
+        ({"persistent": {"nosuch.setting": 1}}, 400, "persistent setting [nosuch.setting], not recognized"),
+        ({"transient": {"node.name": "x"}}, 400, "transient setting [node.name], not dynamically updateable"),
+        ({"persistent": {"cluster.name": "x"}}, 400, "persistent setting [cluster.name], not dynamically updateable"),
+        ({"persistent": {"cluster.max_shards_per_node": "abc"}}, 400,
+         "Failed to parse value [abc] for setting [cluster.max_shards_per_node]"),
+        ({"persistent": {"cluster.max_shards_per_node": -5}}, 400,
+         "Failed to parse value [-5] for setting [cluster.max_shards_per_node] must be >= 1"),
+        ({"persistent": {"search.default_search_timeout": "x"}}, 400,
+         "failed to parse setting [search.default_search_timeout] with value [x] as a time value: unit is missing or "
+         "unrecognized"),
+        ({"persistent": {"task_resource_tracking.enabled": "x"}}, 400,
+         "Failed to parse value [x] as only [true] or [false] are allowed."),
+    ],
+)  # fmt: skip
+def test_a_setting_of_the_cluster_is_refused(settings: object, status: int, reason: str) -> None:
+    assert told("PUT", "/_cluster/settings", settings) == (status, reason)
+
+
+def test_a_setting_that_nothing_knows_is_a_settings_exception() -> None:
+    answer = ask(
+        "PUT", "/_cluster/settings", "Content-Type: application/json", body=b'{"persistent":{"nosuch.setting":1}}'
+    )
+    assert answer.json["error"]["type"] == "settings_exception"
+
+
+def test_what_only_shapes_text_is_not_read_for_other_formats() -> None:
+    reason = "Failed to parse value [x] as only [true] or [false] are allowed."
+    assert told("GET", "/_cat/tasks?v=x")[1] == reason
+    assert ask("GET", "/_cat/tasks?v=x&format=json").status == 200
+
+
+def test_times_are_shown_or_not_only_where_there_are_some() -> None:
+    reason = "Failed to parse value [x] as only [true] or [false] are allowed."
+    assert told("GET", "/_cat/tasks?ts=x&format=json")[1] == reason
+    assert ask("GET", "/_cat/tasks?ts=x&h=action").status == 200
+    assert ask("GET", "/_cat/nodes?ts=x").status == 200

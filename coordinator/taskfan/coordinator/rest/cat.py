@@ -13,15 +13,16 @@ from typing import Any, TypeVar
 import msgspec
 
 from taskfan.coordinator.rest.errors import UnknownSortKey
-from taskfan.coordinator.rest.parameters import Parameter, boolean, split_commas, text
+from taskfan.coordinator.rest.parameters import Parameter, parse_boolean, split_commas, text
 from taskfan.node.action_filter import action_pattern
 from taskfan.node.task_json import human_duration
 
 # What shapes a table. OpenSearch lets every table be asked for them, whether it has such values or not.
 CAT_PARAMETERS: tuple[Parameter, ...] = (
     text("h", is_late=True),
-    boolean("v", is_late=True),
-    boolean("ts", default=True, is_late=True),
+    # Booleans, and read as such only where they change something: `v` in text, `ts` where a time is shown.
+    text("v", is_late=True),
+    text("ts", is_late=True),
     text("s", is_late=True),
     text("time", is_late=True),
     text("bytes", is_late=True),
@@ -114,15 +115,17 @@ def text_of(table: Table | ColumnTable, parameters: Mapping[str, Any]) -> bytes:
 
     Raises:
         UnknownSortKey: `s` names what is no column.
+        IllegalArgument: `v` or `ts` is neither true nor false.
 
     Differs: OpenSearch stops padding where a cell is more than 127 characters narrower than its column.
     """
     shown = _shown(table, parameters)
     texts = _texts(table, shown, parameters, empty="")
-    if parameters["v"]:
+    has_headings = parse_boolean(parameters["v"], False)
+    if has_headings:
         texts = [[column.heading, *cells] for column, cells in zip(shown, texts, strict=True)]
     if not texts:
-        return b"\n" * (table.height + bool(parameters["v"]))
+        return b"\n" * (table.height + has_headings)
     padded = [
         cells if column is shown[-1] and not column.is_right_aligned else _padded(cells, column.is_right_aligned)
         for column, cells in zip(shown, texts, strict=True)
@@ -211,7 +214,7 @@ def _shown(table: Table | ColumnTable, parameters: Mapping[str, Any]) -> list[_S
     return [
         _Shown(places[name], heading, table.columns[places[name]].is_right_aligned)
         for name, heading in named
-        if parameters["ts"] or name not in _TIMESTAMPS
+        if name not in _TIMESTAMPS or parse_boolean(parameters["ts"], True)
     ]
 
 
