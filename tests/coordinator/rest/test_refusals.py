@@ -36,6 +36,7 @@ def test_the_timeout_of_the_manager_has_one_name_at_a_time(target: str) -> None:
             "wait_for_relocating_shards=1",
             "wait_for_relocating_shards has been removed, use wait_for_no_relocating_shards [true/false] instead",
         ),
+        ("expand_wildcards=x", "No valid expand wildcard value [x]"),
         ("ignore_unavailable=x", "Could not convert [ignore_unavailable] to boolean"),
         ("allow_no_indices=x", "Could not convert [allow_no_indices] to boolean"),
     ],
@@ -60,6 +61,12 @@ def test_a_health_may_wait_for_events_of_a_known_priority(events: str) -> None:
 )  # fmt: skip
 def test_a_cluster_state_may_wait_for_a_version(query: str, status: int, reason: str) -> None:
     assert told("GET", f"/_cluster/state/version?{query}") == (status, reason)
+
+
+def test_a_cluster_state_leaves_out_an_index_that_is_not_there() -> None:
+    answer = ask("GET", "/_cluster/state/metadata,routing_table/nosuch")
+    assert (answer.status, answer.json["routing_table"]) == (200, {"indices": {}})
+    assert told("GET", "/_cluster/state/metadata/nosuch?ignore_unavailable=false") == (404, "no such index [nosuch]")
 
 
 @pytest.mark.parametrize("table", ["indices", "shards", "health", "count", "cluster_manager", "nodes", "tasks"])

@@ -18,6 +18,7 @@ from taskfan.coordinator.rest.parameters import (
     Parameter,
     boolean,
     comma_list,
+    lenient_boolean,
     parse_number,
     parse_time_ms,
     text,
@@ -116,7 +117,8 @@ HEALTH_PARAMETERS: tuple[Parameter, ...] = (
     text("level", is_late=True),
 )
 STATE_PARAMETERS: tuple[Parameter, ...] = (
-    *INDICES_OPTIONS,
+    # What is not there is left out of a state.
+    *(lenient_boolean(p.name, True) if p.name == "ignore_unavailable" else p for p in INDICES_OPTIONS),
     *STATE_OF_MANAGER,
     Parameter("wait_for_metadata_version", _metadata_version),
     time_ms("wait_for_timeout"),
@@ -198,6 +200,8 @@ async def cluster_health(node: Node, request: RestRequest) -> Answer:
     """`GET /_cluster/health`; 408 when the conditions did not hold in time. Source: `RestClusterHealthAction`."""
     given = request.parameters
     timeout = given["timeout"]
+    # Checked, though a health waits for what is named and never expands to less.
+    indices_options(given)
     message = pb.ClusterHealthRequest(
         indices=given["index"],
         wait_for_nodes=given["wait_for_nodes"],
