@@ -79,11 +79,12 @@ def read_settings(raw: bytes) -> SettingsChange:
     """The body of a change.
 
     Raises:
+        BodyUnreadable: there is none.
         ValidationFailed: it changes nothing; what is of neither kind does not count.
         SettingsFailed: a setting is unknown, or cannot be changed while nodes run.
         IllegalArgument: a value does not do.
     """
-    body = read_body(raw).value if raw.strip() else {}
+    body = read_body(raw).value
     kinds: dict[str, dict[str, str | None]] = {"persistent": {}, "transient": {}}
     for name, given in body.items() if isinstance(body, dict) else ():
         if name not in kinds:

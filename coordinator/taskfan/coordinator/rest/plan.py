@@ -40,6 +40,7 @@ _WITH_HELP: tuple[Parameter, ...] = (
     *(text(known.name, is_late=True) for known in CAT_PARAMETERS),
     text("timeout", is_late=True),
 )
+_AUTHORITY = re.compile(r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/]*")
 # What Java's URI takes for no path, and for no query.
 _NO_PATH = re.compile(r'[\x00-\x20\x7f"<>\\^`{|}\[\]]|%(?![0-9a-fA-F]{2})')
 _NO_QUERY = re.compile(r'[\x00-\x20\x7f"<>\\^`{|}#]|%(?![0-9a-fA-F]{2})')
@@ -152,8 +153,9 @@ def _decoded(part: str) -> str:
 
 
 def _shown(path: str) -> str:
+    """What Java's URI calls the path: without scheme and host."""
     try:
-        return _decoded(path)
+        return _decoded(_AUTHORITY.sub("", path))
     except TaskfanError:
         return path
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from taskfan.node.errors import TaskfanError, ValidationFailed
+from taskfan.node.index.errors import BodyUnreadable
 from taskfan.node.index.field_values import java_text
 from taskfan.node.index.source_filter import SourceFilter
 from taskfan.node.index.x_content import Body, read_body, token_name
@@ -32,6 +33,8 @@ def parse_multi_get(raw: bytes, index: str | None, fetch_source: SourceFilter | 
         ParsingFailed: a key is unknown.
         ValidationFailed: there is no document, or an index or id is missing.
     """
+    if not raw:
+        raise BodyUnreadable("request body or source parameter is required")
     body = read_body(raw)
     given = _documents(body) if isinstance(body.value, dict) else []
     items = [

@@ -61,6 +61,8 @@ def read_update(raw: bytes) -> UpdateBody:
         XContentParse: a field is unknown or of another type.
         IllegalArgument: the script is none that is understood here.
     """
+    if not raw:
+        return UpdateBody()
     body = read_body(raw)
     if not isinstance(body.value, dict):
         found = token_name(body.value)
