@@ -249,7 +249,7 @@ def test_a_setting_that_nothing_knows_is_a_settings_exception() -> None:
 
 def test_what_only_shapes_text_is_not_read_for_other_formats() -> None:
     reason = "Failed to parse value [x] as only [true] or [false] are allowed."
-    assert told("GET", "/_cat/tasks?v=x")[1] == reason
+    assert told("GET", "/_cat/tasks?v=x&s=nosuch")[1] == reason
     assert ask("GET", "/_cat/tasks?v=x&format=json").status == 200
 
 

@@ -119,9 +119,9 @@ def text_of(table: Table | ColumnTable, parameters: Mapping[str, Any]) -> bytes:
 
     Differs: OpenSearch stops padding where a cell is more than 127 characters narrower than its column.
     """
+    has_headings = parse_boolean(parameters["v"], False)
     shown = _shown(table, parameters)
     texts = _texts(table, shown, parameters, empty="")
-    has_headings = parse_boolean(parameters["v"], False)
     if has_headings:
         texts = [[column.heading, *cells] for column, cells in zip(shown, texts, strict=True)]
     if not texts:
