@@ -37,6 +37,7 @@ def names(found: list[IndexMetadata]) -> list[str]:
     ("name", "fault"),
     [
         ("Golden-Upper", "must be lowercase"),
+        ("", "must not be empty"),
         ("_x", "must not start with '_', '-', or '+'"),
         ("-x", "must not start with '_', '-', or '+'"),
         ("a*b", f"must not contain the following characters {CHARACTERS}"),

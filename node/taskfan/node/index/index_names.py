@@ -28,6 +28,8 @@ def check_new_name(name: str) -> None:
     Raises:
         InvalidIndexName: it may not, for the first reason OpenSearch finds.
     """
+    if not name:
+        raise InvalidIndexName(name, "must not be empty")
     if any(character in _INVALID_CHARACTERS for character in name):
         shown = ", ".join(_INVALID_CHARACTERS)
         raise InvalidIndexName(name, f"must not contain the following characters [{shown}]")
