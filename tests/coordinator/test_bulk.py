@@ -67,6 +67,22 @@ def test_a_bulk_on_the_node_of_the_primary_has_one_task_for_the_shard() -> None:
     play(story)
 
 
+def test_a_java_exception_from_another_node_has_its_name_in_its_reason() -> None:
+    async def story(cluster: IndexCluster) -> None:
+        await cluster.create("i", number_of_replicas=0)
+        primary = cluster.holder("i")
+        reasons = {}
+        for node in ("a", "b", "c"):
+            written = await cluster.bulk(indexing("i", "1", b"[]"), on=node)
+            [(_, item)] = written.items
+            assert isinstance(item, ItemFailure)
+            assert item.cause.cause is not None
+            reasons[node] = (item.cause.cause.reason or "").startswith("not_x_content_exception: ")
+        assert reasons == {node: node != primary for node in ("a", "b", "c")}
+
+    play(story)
+
+
 def test_single_writes_that_wait_for_copies_are_trees_without_a_bulk() -> None:
     async def story(cluster: IndexCluster) -> None:
         await cluster.create("i", number_of_replicas=0)

@@ -145,8 +145,13 @@ async def _ask_shard(context: ActionContext, request: BulkRequest, group: ShardI
     copies = CopyCounts(response.total, response.successful, response.failed)
     forced = request.refresh == "true"
     results: list[ItemResult] = results_from_wire(response.result)
+    is_far = state.indices.routing.primary(group.index, group.shard).node_id != context.node.local.id
     for (place, item), result in zip(group.items, results, strict=True):
-        outcome[place] = item_of(item, result, copies, forced_refresh=forced)
+        told = item_of(item, result, copies, forced_refresh=forced)
+        if is_far and isinstance(told, ItemFailure):
+            # It has crossed the wire.
+            told = replace(told, cause=told.cause.crossed())
+        outcome[place] = told
 
 
 def _described(request: BulkRequest) -> TaskTraits:
