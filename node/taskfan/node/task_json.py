@@ -7,6 +7,7 @@ Source: OpenSearch `TaskInfo.toXContent`.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
@@ -29,13 +30,14 @@ _encode_value = msgspec.json.Encoder().encode
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # In nanoseconds, with their tenths.
 _UNITS = (
-    ("d", 86_400_000_000_000, 8_640_000_000_000),
-    ("h", 3_600_000_000_000, 360_000_000_000),
-    ("m", 60_000_000_000, 6_000_000_000),
-    ("s", 1_000_000_000, 100_000_000),
-    ("ms", 1_000_000, 100_000),
     ("micros", 1_000, 100),
+    ("ms", 1_000_000, 100_000),
+    ("s", 1_000_000_000, 100_000_000),
+    ("m", 60_000_000_000, 6_000_000_000),
+    ("h", 3_600_000_000_000, 360_000_000_000),
+    ("d", 86_400_000_000_000, 8_640_000_000_000),
 )
+_SIZES = [size for _, size, _ in _UNITS]
 _DECIMALS = ("", ".1", ".2", ".3", ".4", ".5", ".6", ".7", ".8", ".9")
 # Below it a float tells neighbouring nanoseconds apart by so much that its first decimal is that of the exact value.
 _EXACT_NS = 1 << 49
@@ -72,14 +74,15 @@ def human_duration(nanoseconds: int) -> str:
 
     Source: OpenSearch `TimeValue.toHumanReadableString`, which cuts the text of a float.
     """
-    for unit, size, tenth in _UNITS:
-        if nanoseconds >= size:
-            if nanoseconds >= _EXACT_NS:
-                text, _, decimals = str(float(nanoseconds) / size).partition(".")
-                return text + _DECIMALS[int(decimals[0])] + unit
-            tenths = nanoseconds // tenth
-            return f"{tenths // 10}{_DECIMALS[tenths % 10]}{unit}"
-    return f"{nanoseconds}nanos" if nanoseconds > 0 else "0s" if nanoseconds == 0 else str(nanoseconds)
+    at = bisect_right(_SIZES, nanoseconds)
+    if at == 0:
+        return f"{nanoseconds}nanos" if nanoseconds > 0 else "0s" if nanoseconds == 0 else str(nanoseconds)
+    unit, size, tenth = _UNITS[at - 1]
+    if nanoseconds >= _EXACT_NS:
+        text, _, decimals = str(float(nanoseconds) / size).partition(".")
+        return text + _DECIMALS[int(decimals[0])] + unit
+    tenths = nanoseconds // tenth
+    return f"{tenths // 10}{_DECIMALS[tenths % 10]}{unit}"
 
 
 def iso_time(time_ms: int) -> str:

@@ -95,8 +95,11 @@ def task_table(answer: TasksAnswer, state: ClusterState, *, detailed: bool) -> C
 
 def _in_order(trees: Trees, start_times: Sequence[int]) -> list[int]:
     """The places of tasks, depth first. Not recursive: trees can be deep."""
+    top = sorted(trees.top, key=start_times.__getitem__)
+    if not trees.children:
+        return top
     order: list[int] = []
-    todo = sorted(trees.top, key=start_times.__getitem__)[::-1]
+    todo = top[::-1]
     while todo:
         place = todo.pop()
         order.append(place)
