@@ -24,15 +24,6 @@ NAME = f"cli-{os.getpid()}"
 
 
 @pytest.fixture(scope="module")
-def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    path = tmp_path_factory.mktemp("state")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_STATE_HOME", str(path))
-        patch.delenv("OPENSEARCH_URL", raising=False)
-        yield path
-
-
-@pytest.fixture(scope="module")
 def started(state_home: Path) -> Iterator[dict[str, Any]]:
     """What `up --json` printed of two nodes and one that only coordinates."""
     result = run("up", "-n", "2", "--coordinating-only", "1", "--name", NAME, "--any-port", "--json")

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,15 +20,6 @@ from tests.cluster.commands import process_of, run
 from tests.cluster.processes import ON_LINUX, processes_of, wait_until
 
 NAME = f"ends-{os.getpid()}"
-
-
-@pytest.fixture(scope="module")
-def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    path = tmp_path_factory.mktemp("state")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_STATE_HOME", str(path))
-        patch.delenv("OPENSEARCH_URL", raising=False)
-        yield path
 
 
 def test_in_the_foreground_a_cluster_ends_with_ctrl_c(state_home: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -214,8 +214,3 @@ def wrapped(text: str, width: int) -> list[str]:
                 lines += [part[at : at + width] for at in range(0, len(part), width)]
             space = ""
     return [line for line in lines if line]
-
-
-def tasks_of(entries: Iterable[j.Entry]) -> list[j.TaskRegistered]:
-    """The tasks without a parent that the journal knows: what a diagram may be asked of."""
-    return [e.event for e in entries if isinstance(e.event, j.TaskRegistered) and not e.event.parent]

@@ -11,9 +11,8 @@ import msgspec
 from taskfan.cluster.errors import ConfigError
 
 _FOLDER = Path(__file__).with_name("profiles")
-# Latencies are kept one by one until the summary: these bound how many.
+# Latencies are kept one by one until the summary: this and the seconds that it may last bound how many.
 MAX_RATE = 2000
-MAX_SECONDS = 3600
 
 _Count = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 _Weight = Annotated[float, msgspec.Meta(gt=0, le=1_000_000)]

@@ -36,14 +36,13 @@ def wait_until_whole(cluster: Cluster, timeout_s: float = TIMEOUT_S) -> None:
 
 def recover(cluster: Cluster) -> None:
     """Undo what was done to a cluster: see `Cluster.recover`."""
-    cluster.ask_faults(FaultCommand("reset"))
     states = {node.id: node.state for node in cluster.status().nodes}
+    # Who is slow to join again is waited for below.
+    with contextlib.suppress(ClusterError):
+        cluster.ask_faults(FaultCommand("heal"))
     for node in cluster.nodes:
-        # One that is slow to join is waited for below.
-        with contextlib.suppress(ClusterError):
-            if states[node.id] == "paused":
-                node.resume()
-            elif states[node.id] != "running":
+        if states[node.id] not in ("running", "paused"):
+            with contextlib.suppress(ClusterError):
                 node.start()
     if cluster.has_faults or set(states.values()) != {"running"}:
         wait_until_whole(cluster)

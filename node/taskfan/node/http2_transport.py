@@ -262,6 +262,3 @@ class _OpenedStream:
                 raise StreamBroken(f"no connection to [{self._address}]: {error.strerror or error}") from None
             self.call = self._socket.call(_CONNECT, self._address)
         return self.call
-
-    def _new_socket(self) -> Http2Socket:
-        return Http2Socket(self._clock, self._ticks)

@@ -33,7 +33,6 @@ _PARAMETERS = {
     *("_index", "_id", "routing", "op_type", "version", "version_type", "if_seq_no", "if_primary_term"),
     *("retry_on_conflict", "pipeline", "_source", "require_alias"),
 }
-_NO_METADATA: Mapping[str, Any] = {}
 # A longer source is not shown in the description of a task, in bytes.
 MAX_SHOWN_SOURCE = 2048
 

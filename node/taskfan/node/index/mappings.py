@@ -36,7 +36,6 @@ _FIELD_PARAMETERS = {
     *("fielddata", "index_options", "normalizer", "print_format", "eager_global_ordinals", "path", "locale"),
     *("split_queries_on_whitespace", "term_vector", "index_prefixes", "index_phrases", "position_increment_gap"),
 }
-_OBJECT_PARAMETERS = {"type", "properties", "dynamic", "enabled", "include_in_parent", "include_in_root"}
 _METADATA_FIELDS = {"_id", "_index", "_routing", "_source", "_type", "_seq_no", "_version", "_field_names", "_ignored"}
 # A mapping may not grow without end. Source: `index.mapping.total_fields.limit`, `index.mapping.depth.limit`.
 MAX_FIELDS, MAX_DEPTH = 1000, 20

@@ -8,7 +8,6 @@ from functools import lru_cache
 
 from taskfan.node.index.murmur3 import hash_text, murmur3_32
 
-MAX_SHARDS = 1024
 _SLICE_SEED = 7919
 _NUMERIC = re.compile(r"[0-9]+")
 _BASE64_URL = re.compile(r"[0-9A-Za-z_-]*")
