@@ -39,6 +39,7 @@ class NodeConfig(msgspec.Struct, frozen=True):
     max_header_bytes: int
     max_initial_line_bytes: int
     transport_type: str
+    local_sockets: bool
     connect_timeout_s: float
     # As they count: scaled already.
     coordination: CoordinationSettings
@@ -261,6 +262,7 @@ def _node(number: int, values: dict[str, Any], options: Options, count: int) -> 
         max_header_bytes=value("http.max_header_size"),
         max_initial_line_bytes=value("http.max_initial_line_length"),
         transport_type=value("transport.type"),
+        local_sockets=value("transport.local_sockets"),
         connect_timeout_s=value("transport.connect_timeout") * scale,
         coordination=_coordination(value, scale),
         journal=value("taskfan.journal"),

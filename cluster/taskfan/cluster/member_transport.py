@@ -38,6 +38,7 @@ def link_settings(node: NodeConfig) -> TransportSettings:
     checks = node.coordination
     return TransportSettings(
         connect_timeout_s=node.connect_timeout_s,
+        local_sockets=node.local_sockets,
         check_interval_s=LINK_CHECK_FACTOR * checks.follower_check_interval_ms / 1000,
         check_timeout_s=checks.follower_check_timeout_ms / 1000,
         check_retry_count=max(checks.follower_check_retry_count, checks.leader_check_retry_count) + LATER_LINK_CHECKS,

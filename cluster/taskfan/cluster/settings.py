@@ -159,6 +159,9 @@ SETTINGS: Mapping[str, Setting] = {
     "transport.type": Setting(
         _transport_type, "http2", "What links run on: http2 is our own, grpcio the library; they may be mixed."
     ),
+    "transport.local_sockets": Setting(
+        _flag, True, "Links between nodes of one machine by Unix sockets (Linux); false: by TCP, for a packet capture."
+    ),
     "transport.connect_timeout": Setting(time_s, 30.0, "Limit for opening a link."),
     **{name: Setting(time_s, default_s, help) for name, (_, default_s, help) in COORDINATION_TIMES.items()},
     "cluster.fault_detection.follower_check.retry_count": Setting(_count, 3, "Failed checks that remove a follower."),

@@ -102,6 +102,8 @@ class TransportSettings(msgspec.Struct, frozen=True):
     # Bytes of requests and replies that wait to be written on one link.
     queue_bytes: int = 64 << 20
     max_message_bytes: int = 512 << 20
+    # Links to members of this machine need not go through TCP. Of our own HTTP/2 only.
+    local_sockets: bool = True
     # Requests of one link that may run at once; beyond it they are rejected.
     max_inbound_requests: int = 100_000
 

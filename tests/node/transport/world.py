@@ -171,12 +171,13 @@ class MemoryWorld(World):
 
 
 class SocketWorld(World):
-    """Members that speak gRPC over loopback, on the loop that real members run on.
+    """Members that speak gRPC on one machine, on the loop that real members run on.
 
     Each takes the next of `kinds` in turn; a member in a process of its own is of the last kind.
     """
 
     kinds: ClassVar[tuple[str, ...]]
+    local_sockets = True
 
     def _new_loop(self) -> asyncio.AbstractEventLoop:
         return uvloop.new_event_loop()
@@ -188,6 +189,7 @@ class SocketWorld(World):
         self, identity: Identity, settings: TransportSettings | None, address: str | None
     ) -> tuple[str, LinkTransport]:
         kind = SOCKET_TRANSPORTS[self.kinds[len(self._members) % len(self.kinds)]]
+        settings = msgspec.structs.replace(settings or TransportSettings(), local_sockets=self.local_sockets)
         transport = kind(identity.node_id, identity.incarnation_id, identity.cluster_name, self.clock, settings)
         port = transport.bind("127.0.0.1", int(address.rpartition(":")[2]) if address else 0)
         return f"127.0.0.1:{port}", transport
@@ -207,6 +209,12 @@ class Http2World(SocketWorld):
     """All members use our own HTTP/2."""
 
     kinds = ("http2",)
+
+
+class Http2OverTcpWorld(Http2World):
+    """The same, as members of different machines would."""
+
+    local_sockets = False
 
 
 class GrpcToHttp2World(SocketWorld):
