@@ -54,7 +54,12 @@ class Ticks:
         self._has_begun = False
         late, self._late = self._late, {}
         for socket in late:
-            socket.flush()
+            try:
+                socket.flush()
+            except Exception:
+                # What the others have to write must go all the same.
+                _log.exception("a connection ends by a bug")
+                socket.abort()
 
 
 class Http2Socket(asyncio.Protocol):

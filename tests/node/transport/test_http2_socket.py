@@ -159,6 +159,44 @@ def test_the_first_message_of_a_turn_of_the_loop_goes_at_once_and_the_others_tog
     asyncio.run(story())
 
 
+class Broken(Written):
+    """A socket that takes so many writes, and then fails by a bug that no one knows of."""
+
+    room = 1 << 30
+    aborted = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.room -= 1
+        if self.room < 0:
+            raise RuntimeError("a bug")
+        super().write(data)
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+def test_a_socket_that_fails_at_the_end_of_a_turn_takes_no_message_of_others_with_it() -> None:
+    async def story() -> None:
+        ticks, broken, written = Ticks(), Broken(), Written()
+        calls = []
+        for transport in (broken, written):
+            socket = Http2Socket(SystemClock(), ticks)
+            socket.connection_made(transport)
+            socket.data_received(wire.settings({}))
+            calls.append(socket.call(PATH, "here"))
+        await asyncio.sleep(0)
+        broken.room = 1
+        written.messages()
+        for call in calls:
+            assert call.offer(b"first")
+            assert call.offer(b"second")
+        await asyncio.sleep(0)
+        assert broken.aborted
+        assert written.messages() == [[b"first"], [b"second"]]
+
+    asyncio.run(story())
+
+
 def test_a_message_is_not_taken_when_others_wait_before_it_when_it_is_large_or_the_call_is_over() -> None:
     async def story() -> None:
         socket, written = Http2Socket(SystemClock(), Ticks()), Written()
