@@ -219,7 +219,8 @@ def test_rows_hold_what_a_table_shows_and_what_tasks_share_once() -> None:
     rows = [TaskRow(7, STARTED_MS, 95, 0), TaskRow(8, STARTED_MS, 95, 1), TaskRow(9, STARTED_MS, 95, 1)]
     assert read_rows(rendered(tasks, pb.TaskRendering.FORM_ROWS)) == TaskRows(kinds, rows)
     detailed = read_rows(rendered(tasks[:1], pb.TaskRendering.FORM_ROWS, detailed=True))
-    assert detailed == TaskRows(kinds[:1], [TaskRow(7, STARTED_MS, 95, 0, "indices[a]")])
+    stats = msgspec.Raw(NO_RESOURCE_STATS)
+    assert detailed == TaskRows(kinds[:1], [TaskRow(7, STARTED_MS, 95, 0, "indices[a]", stats)])
 
 
 def read_rows(text: str) -> TaskRows:

@@ -60,6 +60,7 @@ class TaskRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     running_time_ns: int
     kind: int
     description: str = ""
+    resource_stats: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class TaskRows(msgspec.Struct, array_like=True, frozen=True):
@@ -190,8 +191,7 @@ class _Objects:
             columns.append([human_duration(time).encode() for time in running])
         columns.append(running)
         if self._stats:
-            stats = [task.resource_stats for task in tasks]
-            columns.append([NO_RESOURCE_STATS if tell is None else tell() for tell in stats])
+            columns.append(_resource_stats(tasks))
         return columns
 
     def whole(self, bodies: bytes) -> bytes:
@@ -256,6 +256,11 @@ class _Lines(_Keyed):
         return super().label(task) + b"\n" + parent + b"\n"
 
 
+def _resource_stats(tasks: Sequence[Task]) -> list[bytes]:
+    told = [task.resource_stats for task in tasks]
+    return [NO_RESOURCE_STATS if tell is None else tell() for tell in told]
+
+
 @lru_cache(maxsize=1024)
 def _name(node_id: str) -> bytes:
     """The beginning of the names of its tasks in an object."""
@@ -263,7 +268,7 @@ def _name(node_id: str) -> bytes:
 
 
 class _Rows:
-    """Tasks as `TaskRows`, with the description only if the rendering is detailed."""
+    """Tasks as `TaskRows`, with description and resource stats only if the rendering is detailed."""
 
     separator = b","
 
@@ -276,7 +281,7 @@ class _Rows:
         """As that of objects."""
         parent = str(task.parent) if task.parent.is_set else "-"
         self._kinds.append(RowKind(task.type, task.action, parent, task.headers.get(X_OPAQUE_ID, "-")))
-        return b"[%%d,%%d,%%d,%d%b]" % (len(self._kinds) - 1, b",%b" if self._detailed else b"")
+        return b"[%%d,%%d,%%d,%d%b]" % (len(self._kinds) - 1, b",%b,%b" if self._detailed else b"")
 
     def whole(self, bodies: bytes) -> bytes:
         """As that of objects."""
@@ -291,6 +296,7 @@ class _Rows:
         ]
         if self._detailed:
             columns.append([_encode(task.traits.description) for task in tasks])
+            columns.append(_resource_stats(tasks))
         return columns
 
 

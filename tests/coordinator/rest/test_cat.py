@@ -218,6 +218,16 @@ def test_tasks_come_after_their_parents_each_level_by_time() -> None:
     ]
 
 
+def test_resource_stats_are_shown_indented_and_only_when_asked_for() -> None:
+    row, kind = task(1, 100)
+    row = msgspec.structs.replace(row, resource_stats=msgspec.Raw(b'{"total":{"cpu_time_in_nanos":5}}'))
+    table = task_table(TasksAnswer([tasks_of("one-node-id", (row, kind))]), STATE, detailed=True)
+    assert "nanos" not in text_of(table, given()).decode()
+    assert values_of(table, given(h="id,resource_stats")) == [
+        {"id": "1", "resource_stats": '{\n  "total" : {\n    "cpu_time_in_nanos" : 5\n  }\n}'}
+    ]
+
+
 def test_a_chain_of_many_parents_is_no_matter() -> None:
     chain = [task(number, number, f"n:{number - 1}" if number else "-") for number in range(3000)]
     table = task_table(TasksAnswer([tasks_of("n", *chain)]), STATE, detailed=True)

@@ -204,9 +204,15 @@ def test_the_cluster_state_is_told_whole_or_in_parts() -> None:
 
 def test_help_takes_only_what_shapes_a_table() -> None:
     assert ask("GET", "/_cat/tasks?help&v").body.count(b"\n") == 15
-    assert reasons(("GET", "/_cat/tasks?help&detailed")) == [
-        (400, "request [/_cat/tasks] contains unrecognized parameter: [detailed]")
+    assert reasons(("GET", "/_cat/tasks?help&actions=x"), ("GET", "/_cat/indices?help&local")) == [
+        (400, "request [/_cat/tasks] contains unrecognized parameter: [actions]"),
+        (400, "request [/_cat/indices] contains unrecognized parameter: [local]"),
     ]
+
+
+def test_help_takes_what_changes_the_columns_or_the_rows() -> None:
+    assert ask("GET", "/_cat/tasks?help&detailed").body.count(b"\n") == 17
+    assert ask("GET", "/_cat/indices?help&health=no_colour").status == 200
 
 
 def test_work_is_started_from_a_body_of_any_type_compressed_or_not() -> None:

@@ -26,6 +26,7 @@ from taskfan.node.node import Node
 from taskfan.v1 import actions_pb2 as pb
 
 CAT_TASKS_PARAMETERS = (*LIST_PARAMETERS, *CAT_PARAMETERS)
+TASKS_HELP: tuple[Parameter, ...] = (boolean("detailed"),)
 CAT_NODES_PARAMETERS: tuple[Parameter, ...] = (
     *STATE_OF_MANAGER,
     time_ms("cancel_after_time_interval"),
@@ -72,7 +73,7 @@ async def cat_manager(node: Node, request: RestRequest) -> Answer:
 
 async def cat_tasks_help(node: Node, request: RestRequest) -> Answer:
     """`GET /_cat/tasks?help`."""
-    return Answer([help_of(task_columns(detailed=False))], is_text=True)
+    return Answer([help_of(task_columns(detailed=request.parameters["detailed"]))], is_text=True)
 
 
 async def cat_nodes_help(node: Node, request: RestRequest) -> Answer:

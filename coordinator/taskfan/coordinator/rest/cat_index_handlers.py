@@ -22,7 +22,7 @@ from taskfan.coordinator.rest.cat_index_tables import (
 from taskfan.coordinator.rest.index_parameters import INDICES_OPTIONS, indices_options
 from taskfan.coordinator.rest.manager import STATE_OF_MANAGER, asked_state
 from taskfan.coordinator.rest.messages import Answer, RestRequest
-from taskfan.coordinator.rest.parameters import Parameter, boolean, comma_list, time_ms
+from taskfan.coordinator.rest.parameters import Parameter, boolean, comma_list, text, time_ms
 from taskfan.coordinator.search_request import SearchRequest
 from taskfan.node.actions.search import SEARCH_ACTION
 from taskfan.node.errors import IllegalArgument
@@ -49,6 +49,8 @@ CAT_INDICES_PARAMETERS: tuple[Parameter, ...] = (
     *CAT_PARAMETERS,
     CAT_TIMEOUT,
 )
+# Not read then, but not refused either: OpenSearch knows it as one that shapes the answer.
+INDICES_HELP: tuple[Parameter, ...] = (text("health", is_late=True),)
 CAT_SHARDS_PARAMETERS: tuple[Parameter, ...] = (
     comma_list("index"),
     *STATE_OF_MANAGER,

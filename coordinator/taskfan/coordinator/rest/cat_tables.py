@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ import msgspec
 from taskfan.coordinator.grouping import Trees
 from taskfan.coordinator.merge import TasksAnswer
 from taskfan.coordinator.rest.cat import Cell, Column, ColumnTable, Duration, Table
+from taskfan.coordinator.rest.formats import pretty
 from taskfan.node.cluster_state import ClusterState, DiscoveryNode
 from taskfan.node.task_json import RowKind, TaskRow, TaskRows
 
@@ -39,12 +41,15 @@ _TASK_COLUMNS = (
     Column("version", ("v",), "es version", by_default=False),
     Column("x_opaque_id", ("x",), "X-Opaque-ID header", by_default=False),
 )
-_DESCRIPTION = Column("description", ("desc",), "task action")
+_DETAILED_COLUMNS = (
+    Column("description", ("desc",), "task action"),
+    Column("resource_stats", (), "resource consumption info of the task", by_default=False),
+)
 
 
 def task_columns(*, detailed: bool) -> tuple[Column, ...]:
     """The columns of `_cat/tasks`."""
-    return (*_TASK_COLUMNS, _DESCRIPTION) if detailed else _TASK_COLUMNS
+    return (*_TASK_COLUMNS, *_DETAILED_COLUMNS) if detailed else _TASK_COLUMNS
 
 
 def task_table(answer: TasksAnswer, state: ClusterState, *, detailed: bool) -> ColumnTable:
@@ -89,6 +94,7 @@ def task_table(answer: TasksAnswer, state: ClusterState, *, detailed: bool) -> C
         "version": lambda: of_node(lambda node: node.version),
         "x_opaque_id": lambda: [kind.x_opaque_id for kind in kinds],
         "description": lambda: [row.description for row in rows],
+        "resource_stats": lambda: [_indented(bytes(row.resource_stats)) for row in rows],
     }
     return ColumnTable(task_columns(detailed=detailed), len(rows), cells)
 
@@ -106,6 +112,12 @@ def _in_order(trees: Trees, start_times: Sequence[int]) -> list[int]:
         if (children := trees.children.get(place)) is not None:
             todo += sorted(children, key=start_times.__getitem__)[::-1]
     return order
+
+
+@lru_cache(maxsize=16)
+def _indented(stats: bytes) -> str:
+    # Most tasks have used nothing.
+    return pretty(msgspec.json.decode(stats)).decode().rstrip("\n")
 
 
 def _times_of_day(times_s: Sequence[int]) -> list[Cell]:

@@ -180,7 +180,7 @@ def _with_parameters(plan: Plan, route: Route, given: Mapping[str, str]) -> Plan
         declared, handler = route.parameters, route.handler
         if route.help is not None:
             wants_help = parse_boolean(given.get("help"), False)
-            declared = _WITH_HELP if wants_help else (_HELP, *route.parameters)
+            declared = (*_WITH_HELP, *route.help_parameters) if wants_help else (_HELP, *route.parameters)
             handler = route.help if wants_help else route.handler
         path = decode(plan.path, plus_is_blank=False)
         if route.works_first:

@@ -34,7 +34,8 @@ class Route(msgspec.Struct, frozen=True):
     Args:
         template: path; a part in braces is a parameter of that name, declared like those of the query.
         parameters: in the order in which OpenSearch reads them. Others are refused.
-        help: answers instead of the handler when `help` is asked for; then only what shapes a table may be given.
+        help: answers instead of the handler when `help` is asked for; then only what shapes a table may be given,
+            and `help_parameters`.
         reads_body: the body is decoded and handed on. Other routes take a body and do not look at it.
         reads_text: the body is handed on as JSON text.
         reads_stream: the body is a line of JSON after the other, so of formats only those will do that can be cut so.
@@ -48,6 +49,7 @@ class Route(msgspec.Struct, frozen=True):
     handler: Handler
     parameters: Sequence[Parameter] = ()
     help: Handler | None = None
+    help_parameters: Sequence[Parameter] = ()
     reads_body: bool = False
     reads_text: bool = False
     reads_stream: bool = False
@@ -104,17 +106,21 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/_cluster/state/{metric}/{indices}", cluster.cluster_state, cluster.STATE_PARAMETERS),
     # Tables.
     Route("GET", "/_cat", cat.cat_list),
-    Route("GET", "/_cat/tasks", cat.cat_tasks, cat.CAT_TASKS_PARAMETERS, help=cat.cat_tasks_help),
+    Route(
+        *("GET", "/_cat/tasks", cat.cat_tasks, cat.CAT_TASKS_PARAMETERS),
+        help=cat.cat_tasks_help,
+        help_parameters=cat.TASKS_HELP,
+    ),
     Route("GET", "/_cat/nodes", cat.cat_nodes, cat.CAT_NODES_PARAMETERS, help=cat.cat_nodes_help),
     Route("GET", "/_cat/cluster_manager", cat.cat_manager, cat.CAT_MANAGER_PARAMETERS, help=cat.cat_manager_help),
     Route("GET", "/_cat/master", cat.cat_manager, cat.CAT_MANAGER_PARAMETERS, help=cat.cat_manager_help),
     Route("GET", "/_cat/health", cats.cat_health, cats.CAT_HEALTH_PARAMETERS, help=cats.cat_health_help),
     *(
-        Route("GET", f"/_cat/{name}{names}", handler, parameters, help=help)
-        for name, handler, parameters, help in (
-            ("indices", cats.cat_indices, cats.CAT_INDICES_PARAMETERS, cats.cat_indices_help),
-            ("shards", cats.cat_shards, cats.CAT_SHARDS_PARAMETERS, cats.cat_shards_help),
-            ("count", cats.cat_count, cats.CAT_COUNT_PARAMETERS, cats.cat_count_help),
+        Route("GET", f"/_cat/{name}{names}", handler, parameters, help=help, help_parameters=of_help)
+        for name, handler, parameters, help, of_help in (
+            ("indices", cats.cat_indices, cats.CAT_INDICES_PARAMETERS, cats.cat_indices_help, cats.INDICES_HELP),
+            ("shards", cats.cat_shards, cats.CAT_SHARDS_PARAMETERS, cats.cat_shards_help, ()),
+            ("count", cats.cat_count, cats.CAT_COUNT_PARAMETERS, cats.cat_count_help, ()),
         )
         for names in ("", "/{index}")
     ),
