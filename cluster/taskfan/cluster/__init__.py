@@ -8,8 +8,9 @@ if TYPE_CHECKING:
     from taskfan.cluster.cluster import Cluster
     from taskfan.cluster.cluster_node import ClusterNode
     from taskfan.cluster.errors import ClusterError
+    from taskfan.cluster.warm import keep_warm
 
-__all__ = ["Cluster", "ClusterError", "ClusterNode"]
+__all__ = ["Cluster", "ClusterError", "ClusterNode", "keep_warm"]
 
 
 def __getattr__(name: str) -> object:
@@ -22,4 +23,8 @@ def __getattr__(name: str) -> object:
         from taskfan.cluster.errors import ClusterError
 
         return ClusterError
+    if name == "keep_warm":
+        from taskfan.cluster.warm import keep_warm
+
+        return keep_warm
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -24,11 +24,11 @@ from taskfan.cluster.async_channel import Channel
 from taskfan.cluster.channel import ChannelClosed, decode, encode
 from taskfan.cluster.errors import ClusterError
 from taskfan.cluster.messages import Ended, Fork, Forked, Paused, Report, Resumed, Serve, Signal
+from taskfan.cluster.spawn import can_fork
 from taskfan.cluster.state_directory import StateDirectory
 from taskfan.cluster.supervisor_log import note
 
-# macOS does not promise that a process lives on after a fork; TASKFAN_FORK=0 does without elsewhere too.
-CAN_FORK = sys.platform == "linux" and os.environ.get("TASKFAN_FORK") != "0"
+CAN_FORK = can_fork()
 # What a member does with its name, its control socket and its HTTP socket; gives its exit status.
 MemberMain = Callable[[str, socket.socket, socket.socket], int]
 # The member lets them through when it can answer them.
@@ -37,11 +37,14 @@ BLOCKED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 MAX_DESCRIPTORS = 8
 
 
-def start_fork_server(also_close: Sequence[socket.socket]) -> tuple[int, socket.socket]:
+def start_fork_server(
+    also_close: Sequence[socket.socket], member_main: MemberMain | None = None
+) -> tuple[int, socket.socket]:
     """Fork it. Returns its process id, and the socket to send it Serve, then Fork and Signal.
 
     Args:
         also_close: sockets of the supervisor that neither the fork server nor a member is to keep open.
+        member_main: what members do, where it was loaded already; otherwise the fork server loads it.
     """
     ours, theirs = socket.socketpair()
     pid = os.fork()
@@ -51,7 +54,7 @@ def start_fork_server(also_close: Sequence[socket.socket]) -> tuple[int, socket.
             for sock in (ours, *also_close):
                 sock.close()
             _name_process("taskfan-fork")
-            status = _ForkServer(theirs).run()
+            status = _ForkServer(theirs, member_main).run()
         except BaseException:
             traceback.print_exc()
         finally:
@@ -60,7 +63,7 @@ def start_fork_server(also_close: Sequence[socket.socket]) -> tuple[int, socket.
     return pid, ours
 
 
-def _load_member() -> MemberMain:
+def load_member() -> MemberMain:
     """Import all that members need, and make what they can share."""
     from taskfan.cluster.member import main
     from taskfan.cluster.warm_up import warm_up
@@ -75,11 +78,11 @@ def _load_member() -> MemberMain:
 class _ForkServer:
     """The process itself: one thread, no event loop, nothing that a fork could break."""
 
-    def __init__(self, channel: socket.socket) -> None:
+    def __init__(self, channel: socket.socket, member_main: MemberMain | None) -> None:
         self._channel = channel
         # Known with the first message.
         self._directory: StateDirectory | None = None
-        self._member_main: MemberMain | None = None
+        self._member_main = member_main
         self._received = b""
         self._descriptors: deque[int] = deque()
         self._pids: dict[int, int] = {}
@@ -89,8 +92,8 @@ class _ForkServer:
 
     def run(self) -> int:
         self._watch_children()
-        if CAN_FORK:
-            self._member_main = _load_member()
+        if CAN_FORK and self._member_main is None:
+            self._member_main = load_member()
         selector = selectors.DefaultSelector()
         selector.register(self._channel, selectors.EVENT_READ)
         selector.register(self._woken, selectors.EVENT_READ)

@@ -173,6 +173,29 @@ class FaultReports(msgspec.Struct, tag="fault_reports"):
     reports: list[FaultReport]
 
 
+# ---------------------------------------------------------------------- whoever starts many clusters, and a template
+
+
+class MakeSupervisor(msgspec.Struct, tag="make_supervisor"):
+    """Fork a supervisor, as if whoever asks had executed it. The socket to its owner and the descriptor that it writes
+    its errors to travel with this message.
+
+    Args:
+        environment: NAME=value, each ended by a zero byte: neither needs to be text.
+    """
+
+    name: str
+    run_id: str
+    directory: bytes
+    environment: bytes
+
+
+class SupervisorMade(msgspec.Struct, tag="supervisor_made"):
+    """It has its process; a descriptor of that travels with this message."""
+
+    pid: int
+
+
 # ---------------------------------------------------------------------- supervisor and fork server
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from taskfan.cluster.cluster import Cluster
 
 DEFAULT_NODES = 3
+# A test that names one of these starts a cluster of its own, or several.
+_START_ONE = {"opensearch_cluster", "opensearch_cluster_factory"}
 _SHOWN_NODES = 10
 _SHOWN_EVENTS = 200
 # Where `taskfan.cluster.faults` finds the running test, as pytest takes it from where it was started.
@@ -33,15 +35,33 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
+@pytest.fixture(scope="session")
+def _opensearch_warm(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Quick starts, if this run has tests that start more than one cluster."""
+    shared = sum("opensearch_cluster_proc" in names for names in map(_fixtures_of, request.session.items))
+    own = sum(not _START_ONE.isdisjoint(names) for names in map(_fixtures_of, request.session.items))
+    if own + min(shared, 1) < 2:
+        yield
+        return
+    from taskfan.cluster.warm import keep_warm
+
+    with keep_warm():
+        yield
+
+
+def _fixtures_of(item: pytest.Item) -> list[str]:
+    return getattr(item, "fixturenames", [])
+
+
 @pytest.fixture
-def opensearch_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+def opensearch_cluster(request: pytest.FixtureRequest, _opensearch_warm: None) -> Iterator[Cluster]:
     """A cluster of this test alone, of as many nodes as `@pytest.mark.nodes(n)` says, 3 without."""
     with _started(**_options_of(request.node.get_closest_marker("nodes"))) as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="session")
-def opensearch_cluster_proc() -> Iterator[Cluster]:
+def opensearch_cluster_proc(_opensearch_warm: None) -> Iterator[Cluster]:
     """A cluster of 3 nodes for all tests of this process; under xdist each worker has its own.
 
     After each test it recovers: faults end, all nodes run, tasks are cancelled. Indices stay.
@@ -51,7 +71,7 @@ def opensearch_cluster_proc() -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def opensearch_cluster_factory() -> Iterator[Callable[..., Cluster]]:
+def opensearch_cluster_factory(_opensearch_warm: None) -> Iterator[Callable[..., Cluster]]:
     """Call it with the arguments of `Cluster` for as many clusters as a test needs; they end with the test."""
     with ExitStack() as stack:
         yield lambda *args, **options: stack.enter_context(_started(*args, **options))

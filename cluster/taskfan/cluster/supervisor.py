@@ -1,6 +1,7 @@
 """The process that runs one cluster: `python -m taskfan.cluster.supervisor NAME FD RUN_ID`.
 
-It is executed, never forked from a user's process. NAME and RUN_ID only tell people, and `leaks`, what it is. FD is a
+It is executed, never forked from a user's process; those of a process that starts many clusters are forked from a
+`template`. NAME and RUN_ID only tell people, and `leaks`, what it is. FD is a
 socket to whoever starts it: the first message is Launch, and until Release the end of that socket, or of that process,
 is the end of the cluster. It forks the fork server while it has one thread and no object of gRPC; then both import
 what is their own at the same time, and only then does it start its event loop.
@@ -16,10 +17,11 @@ import socket
 import sys
 import time
 import traceback
+from typing import NoReturn
 
 from taskfan.cluster.channel import BlockingChannel, ChannelClosed
 from taskfan.cluster.errors import ClusterError
-from taskfan.cluster.fork_server import ForkServer, start_fork_server
+from taskfan.cluster.fork_server import ForkServer, MemberMain, start_fork_server
 from taskfan.cluster.messages import Launch, Problem
 
 LAUNCH_TIMEOUT_S = 10.0
@@ -29,12 +31,20 @@ WANTED_DESCRIPTORS = 65536
 
 def main() -> int:
     """Run a cluster from its launch to its end. Returns the exit status."""
-    began_s = time.monotonic()
     # Until all is imported: it would only look at what was just made.
     gc.disable()
-    _raise_descriptor_limit()
-    owner = socket.socket(fileno=int(sys.argv[2]))
-    fork_server = ForkServer(*start_fork_server([owner]))
+    raise_descriptor_limit()
+    return run(socket.socket(fileno=int(sys.argv[2])))
+
+
+def run(owner: socket.socket, member_main: MemberMain | None = None) -> int:
+    """Run a cluster for whoever is at the other end of that socket. Returns the exit status.
+
+    Args:
+        member_main: what members do, where it was loaded already.
+    """
+    began_s = time.monotonic()
+    fork_server = ForkServer(*start_fork_server([owner], member_main))
     channel = BlockingChannel(owner)
     try:
         return _run(channel, owner, fork_server, began_s)
@@ -63,7 +73,8 @@ def _run(channel: BlockingChannel, owner: socket.socket, fork_server: ForkServer
     return supervise(launch, owner, fork_server, began_s)
 
 
-def _raise_descriptor_limit() -> None:
+def raise_descriptor_limit() -> None:
+    """Let this process, and those it forks, have as many descriptors as a large cluster needs."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = WANTED_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, WANTED_DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -71,9 +82,12 @@ def _raise_descriptor_limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-if __name__ == "__main__":
-    exit_status = main()
+def end_process(exit_status: int) -> NoReturn:
+    """At once: whoever waits for the end of a connection is to find the process gone when that comes."""
     sys.stdout.flush()
     sys.stderr.flush()
-    # At once: whoever waits for the end of a connection is to find the process gone when that comes.
     os._exit(exit_status)
+
+
+if __name__ == "__main__":
+    end_process(main())
