@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Protocol
 
 from google.protobuf.message import Message
@@ -39,6 +40,7 @@ from taskfan.node.errors import NodeDisconnected, NodeNotConnected, ReceiveTimeo
 from taskfan.node.index.state_changes import reallocated
 from taskfan.node.node import Node
 from taskfan.node.state_updates import Update
+from taskfan.node.transport import Request
 
 log = logging.getLogger("taskfan.node.membership")
 
@@ -67,7 +69,8 @@ class Membership:
     def __init__(self, node: Node, coordinator: Coordinator, links: Links, chance: Chance, store: StateStore) -> None:
         self._node, self._coordinator, self._chance, self._store = node, coordinator, chance, store
         # The last message that was sent, and its form: a state goes to many nodes and is written once.
-        self._written: tuple[m.Request, Message] | None = None
+        self._last_written: tuple[m.Request, Request] | None = None
+        self._is_asking = False
         self._timers: dict[Timer, TimerHandle] = {}
         self._is_closed = False
         # Who waits for a change of the cluster state, by the number of the change.
@@ -146,7 +149,7 @@ class Membership:
                 case Apply(state):
                     self._apply(state)
                 case Send():
-                    self._node.clock.spawn(self._bring(effect), form_of(effect.request).action)
+                    self._bring(effect)
                 case SetTimer():
                     self._set_timer(effect)
                 case CancelTimer(timer):
@@ -183,31 +186,40 @@ class Membership:
         del self._timers[timer]
         self._carry_out(self._coordinator.timer_fired(timer))
 
-    async def _bring(self, sent: Send) -> None:
-        answer = await self._answer_to(sent)
-        if self._is_closed:
-            return
-        if isinstance(answer, Failure):
-            self._carry_out(self._coordinator.failed(sent, answer))
-        else:
-            self._carry_out(self._coordinator.answered(sent, answer))
+    def _bring(self, sent: Send) -> None:
+        """Ask, without a task that would wait: what comes of it is the coordinator's to take."""
+        take, timeout_s = partial(self._take, sent), sent.timeout_ms / 1000
+        self._is_asking = True
+        self._node.ask(sent.to, self._written(sent.request), take, timeout_s=timeout_s)
+        self._is_asking = False
 
-    async def _answer_to(self, sent: Send) -> m.Answer | Failure:
-        form = form_of(sent.request)
-        if self._written is None or self._written[0] is not sent.request:
-            self._written = sent.request, form.to_wire(sent.request)
-        message, timeout_s = self._written[1], sent.timeout_ms / 1000
-        try:
-            response = await self._node.send(sent.to, form.action, message, headers={}, timeout_s=timeout_s)
-            return answer_from_wire(response)
-        except (NodeNotConnected, NodeDisconnected):
-            # Our own link failed; one that failed over there comes as a plain TaskfanError.
-            return Failure.DISCONNECTED
-        except ReceiveTimeout:
-            return Failure.TIMED_OUT
-        except TaskfanError as error:
-            log.debug("[%s] to [%s] was refused: %s", form.action, sent.to.name, error)
-            return Failure.REJECTED
+    def _written(self, request: m.Request) -> Request:
+        """The request as it travels."""
+        if self._last_written is None or self._last_written[0] is not request:
+            form = form_of(request)
+            self._last_written = request, Request(form.action, form.to_wire(request).SerializeToString())
+        return self._last_written[1]
+
+    def _take(self, sent: Send, answer: Message | TaskfanError) -> None:
+        if self._is_asking:
+            # It was turned away at once, amid effects that come before what follows from that.
+            self._node.clock.call_later(0, partial(self._take, sent, answer))
+        elif self._is_closed:
+            pass
+        elif isinstance(answer, TaskfanError):
+            self._carry_out(self._coordinator.failed(sent, _failure_of(sent, answer)))
+        else:
+            self._carry_out(self._coordinator.answered(sent, answer_from_wire(answer)))
+
+
+def _failure_of(sent: Send, error: TaskfanError) -> Failure:
+    if isinstance(error, NodeNotConnected | NodeDisconnected):
+        # Our own link failed; one that failed over there comes as a plain TaskfanError.
+        return Failure.DISCONNECTED
+    if isinstance(error, ReceiveTimeout):
+        return Failure.TIMED_OUT
+    log.debug("[%s] to [%s] was refused: %s", form_of(sent.request).action, sent.to.name, error)
+    return Failure.REJECTED
 
 
 def _fail(waiter: asyncio.Future[None], error: Exception) -> None:

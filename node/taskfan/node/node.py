@@ -153,7 +153,7 @@ class Node:
         request: Request,
         answered: Callable[[Any], object],
         *,
-        parent: Task,
+        parent: Task | None = None,
         timeout_s: float | None = None,
     ) -> None:
         """`send` to another node without a task that waits: what it gives or raises is told once.
@@ -163,7 +163,7 @@ class Node:
         """
         known = self._find(request.handler or request.action)
         try:
-            token = self._start_child(parent, to, request.action)
+            token = None if parent is None else self._start_child(parent, to, request.action)
         except TransportError as error:
             answered(error)
             return

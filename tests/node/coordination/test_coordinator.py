@@ -6,7 +6,7 @@ import pytest
 
 from taskfan.node.coordination import messages as m
 from taskfan.node.coordination.coordinator import Coordinator
-from taskfan.node.coordination.effects import Persist, Send
+from taskfan.node.coordination.effects import Effect, Failure, Persist, Send, SetTimer, Timer, TimerKind
 from taskfan.node.coordination.modes import Mode
 from taskfan.node.coordination.settings import CoordinationSettings
 from taskfan.node.coordination.state import Persisted
@@ -241,5 +241,66 @@ def test_checks_carry_no_state() -> None:
     simulation.run_for(60_000)
 
     assert simulation.leader().applied.version == version
-    # One check each way and second.
-    assert simulation.sent - sent < 2 * 22 * 61
+    # One check each way and second, and one more: rounds are a hundredth quicker.
+    assert simulation.sent - sent <= 2 * 22 * 61
+
+
+def test_checks_of_an_idle_cluster_go_in_one_turn_each_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    simulation = formed(eligible=3, others=20)
+    fired: list[tuple[str, Timer]] = []
+    timer_fired = Coordinator.timer_fired
+
+    def note(self: Coordinator, timer: Timer) -> list[Effect]:
+        fired.append((self.local.id, timer))
+        return timer_fired(self, timer)
+
+    monkeypatch.setattr(Coordinator, "timer_fired", note)
+    sent = simulation.sent
+    simulation.run_for(59_000)
+
+    # The leader's one timer asks all; no follower's timer comes first, for its own check goes along with its answer.
+    assert fired == [("n01", Timer(TimerKind.FOLLOWER_CHECK))] * 60
+    assert simulation.sent - sent == 2 * 22 * 60
+
+
+def follower_of_a_leader() -> tuple[Coordinator, m.FollowerCheckRequest]:
+    """A node whose manager has just taken it in, and the check that it will get."""
+    simulation = formed()
+    follower = simulation.members["n02"].coordinator
+    assert follower is not None
+    leader = simulation.leader()
+    return follower, m.FollowerCheckRequest(leader.local, leader.core.term, follower.local.ephemeral_id)
+
+
+def sent_in(effects: list[Effect]) -> list[m.Request]:
+    return [effect.request for effect in effects if isinstance(effect, Send)]
+
+
+def test_a_leader_check_goes_along_with_the_answer_to_a_follower_check_once() -> None:
+    follower, check = follower_of_a_leader()
+
+    assert sent_in(follower.receive(check).effects) == [m.LeaderCheckRequest(follower.local)]
+    assert sent_in(follower.receive(check).effects) == []
+    # What its timer would have sent is on its way.
+    assert follower.timer_fired(Timer(TimerKind.LEADER_CHECK)) == []
+
+
+def test_a_leader_check_that_failed_is_repeated_after_an_interval_and_not_sooner() -> None:
+    follower, check = follower_of_a_leader()
+    (sent,) = (effect for effect in follower.receive(check).effects if isinstance(effect, Send))
+
+    assert follower.failed(sent, Failure.TIMED_OUT) == [SetTimer(Timer(TimerKind.LEADER_CHECK), 1_000, 1_000)]
+    assert sent_in(follower.receive(check).effects) == []
+    assert len(sent_in(follower.timer_fired(Timer(TimerKind.LEADER_CHECK)))) == 1
+
+
+def test_a_follower_that_failed_is_checked_again_after_an_interval_of_its_own() -> None:
+    leader = formed(eligible=3, others=5).leader()
+    checks = [effect for effect in leader.timer_fired(Timer(TimerKind.FOLLOWER_CHECK)) if isinstance(effect, Send)]
+    for sent in checks[1:]:
+        leader.answered(sent, m.Acknowledged())
+    alone = Timer(TimerKind.FOLLOWER_CHECK, checks[0].to.id)
+
+    assert leader.failed(checks[0], Failure.TIMED_OUT) == [SetTimer(alone, 1_000, 1_000)]
+    assert len(sent_in(leader.timer_fired(Timer(TimerKind.FOLLOWER_CHECK)))) == len(checks) - 1
+    assert [effect.to for effect in leader.timer_fired(alone) if isinstance(effect, Send)] == [checks[0].to]

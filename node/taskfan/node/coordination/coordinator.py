@@ -250,6 +250,8 @@ class Coordinator(Modes):
             self._become_follower(request.source)
         elif self.mode is not Mode.FOLLOWER and self._join_asked != request.source.id:
             raise CoordinationRejected("received check from faulty cluster-manager")
+        elif self.mode is Mode.FOLLOWER:
+            self._leader_check.leader_asked(request.source)
 
     def _on_leader_check(self, request: m.LeaderCheckRequest) -> None:
         if self.mode is not Mode.LEADER:

@@ -12,7 +12,7 @@ from taskfan.node.coordination.messages import AcceptedState, Request
 
 
 class TimerKind(enum.Enum):
-    """What a timer is for. The last two run for each node by itself."""
+    """What a timer is for. The last two run for each node by itself; a follower check for all together too."""
 
     ELECTION = "election"
     FIND_PEERS = "find peers"
