@@ -50,7 +50,7 @@ async def bulk(context: ActionContext, request: BulkRequest) -> BulkResult:
     ActiveShardCount.parse(request.wait_for_active_shards or None)
     items = request.items
     outcome: dict[int, Item] = {}
-    await _create_missing(context, items, outcome)
+    await _create_missing(context, request, outcome)
     routed = _routed(context, items, outcome)
     groups = group_by_shard(routed, _shard_counts(context.node.cluster_state, routed))
     if len(groups) == 1:
@@ -73,9 +73,9 @@ async def single_write(context: ActionContext, request: BulkRequest) -> BulkResu
     return result
 
 
-async def _create_missing(context: ActionContext, items: Sequence[WriteRequest], outcome: dict[int, Item]) -> None:
+async def _create_missing(context: ActionContext, request: BulkRequest, outcome: dict[int, Item]) -> None:
     """Make the indices that are written to and do not exist; where that fails, so do the items."""
-    indices = context.node.cluster_state.indices
+    indices, items = context.node.cluster_state.indices, request.items
     # As in OpenSearch a deletion makes no index, unless its version comes from outside.
     writers = [
         item for item in items if item.op_type is not OpType.DELETE or item.version_type is not VersionType.INTERNAL
@@ -84,7 +84,7 @@ async def _create_missing(context: ActionContext, items: Sequence[WriteRequest],
         try:
             if any(item.require_alias and item.index == name for item in items) or not to_auto_create(indices, name):
                 continue
-            await context.execute(AUTO_CREATE_ACTION, auto_create_request(name))
+            await context.execute(AUTO_CREATE_ACTION, auto_create_request(name, request.timeout_ms))
         except TaskfanError as error:
             if error.kind == IndexAlreadyExists.kind:
                 continue

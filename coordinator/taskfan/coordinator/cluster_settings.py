@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 from msgspec.structs import replace
 
-from taskfan.coordinator.manager_action import on_manager
+from taskfan.coordinator.manager_action import on_manager, update_limits
 from taskfan.node.cluster_settings import SettingsChange
 from taskfan.node.cluster_state import ClusterState
 from taskfan.node.node import Action, ActionContext
@@ -19,9 +19,15 @@ UPDATE_CLUSTER_SETTINGS_ACTION = "cluster:admin/settings/update"
 _decode = msgspec.json.Decoder(SettingsChange).decode
 
 
-def settings_request(change: SettingsChange, manager_timeout_ms: int | None) -> ClusterSettingsRequest:
+def settings_request(
+    change: SettingsChange, timeout_ms: int | None, manager_timeout_ms: int | None
+) -> ClusterSettingsRequest:
     """The message that asks for a change."""
-    return ClusterSettingsRequest(change=msgspec.json.encode(change), cluster_manager_timeout_millis=manager_timeout_ms)
+    return ClusterSettingsRequest(
+        change=msgspec.json.encode(change),
+        timeout_millis=timeout_ms,
+        cluster_manager_timeout_millis=manager_timeout_ms,
+    )
 
 
 async def update_settings(context: ActionContext, request: ClusterSettingsRequest) -> IndicesAcknowledged:
@@ -37,8 +43,10 @@ async def _update_here(context: ActionContext, request: ClusterSettingsRequest) 
         settings = state.settings.changed(change)
         return state if settings is state.settings else replace(state, settings=settings)
 
-    await context.node.state_updates.submit("cluster_update_settings", update)
-    return IndicesAcknowledged(acknowledged=True)
+    limits = update_limits(request)
+    return IndicesAcknowledged(
+        acknowledged=await context.node.state_updates.submit("cluster_update_settings", update, limits)
+    )
 
 
 UPDATE_CLUSTER_SETTINGS = Action(

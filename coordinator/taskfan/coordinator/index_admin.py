@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from taskfan.coordinator.index_options import options_from_wire
-from taskfan.coordinator.manager_action import on_manager
+from taskfan.coordinator.manager_action import on_manager, update_limits
 from taskfan.node.actions.bulk_shard import AUTO_PUT_MAPPING_ACTION
 from taskfan.node.cluster_state import ClusterState
 from taskfan.node.errors import IllegalArgument
@@ -21,6 +21,7 @@ from taskfan.node.index.index_names import resolve
 from taskfan.node.index.index_requests import CreateIndexBody, tasks_index_body
 from taskfan.node.index.metadata import TASKS_INDEX, IndexMetadata
 from taskfan.node.node import Action, ActionContext
+from taskfan.node.state_updates import Update
 from taskfan.v1 import indices_pb2 as pb
 
 CREATE_INDEX_ACTION = "indices:admin/create"
@@ -31,8 +32,8 @@ GET_SETTINGS_ACTION = "indices:monitor/settings/get"
 GET_MAPPINGS_ACTION = "indices:admin/mappings/get"
 PUT_MAPPING_ACTION = "indices:admin/mapping/put"
 UPDATE_SETTINGS_ACTION = "indices:admin/settings/update"
-# How long the creation of an index waits for its shards unless it says otherwise.
-DEFAULT_ACTIVE_SHARDS_TIMEOUT_MS = 30_000
+# How long a change waits for all nodes, and the creation of an index for its shards, unless it says otherwise.
+DEFAULT_TIMEOUT_MS = 30_000
 
 _decode_body = msgspec.msgpack.Decoder(CreateIndexBody).decode
 _decode_indices = msgspec.msgpack.Decoder(list[IndexMetadata]).decode
@@ -43,7 +44,7 @@ def create_index_request(
     body: CreateIndexBody,
     *,
     wait_for_active_shards: str = "",
-    timeout_ms: int = DEFAULT_ACTIVE_SHARDS_TIMEOUT_MS,
+    timeout_ms: int | None = None,
     manager_timeout_ms: int | None = None,
 ) -> pb.CreateIndexRequest:
     """The request that makes an index."""
@@ -56,20 +57,25 @@ def create_index_request(
     )
 
 
-def auto_create_request(index: str) -> pb.CreateIndexRequest:
-    """The request that makes an index because something is to be written to it."""
-    return create_index_request(index, tasks_index_body() if index == TASKS_INDEX else CreateIndexBody())
+def auto_create_request(index: str, timeout_ms: int) -> pb.CreateIndexRequest:
+    """The request that makes an index because something is to be written to it.
+
+    `timeout_ms` is for finding the manager, and for the changes before it.
+    """
+    body = tasks_index_body() if index == TASKS_INDEX else CreateIndexBody()
+    return create_index_request(index, body, manager_timeout_ms=timeout_ms)
 
 
 # ------------------------------------------------------------------ create
 
 
 async def create_index(context: ActionContext, request: pb.CreateIndexRequest) -> pb.CreateIndexResponse:
-    """Make an index, and wait for its shards; who waits for them in vain is told so.
+    """Make an index, and wait for all nodes and for its shards; who waits for them in vain is told so.
 
     Raises:
         TaskfanError: the name, the settings, the mapping or the number of copies is refused.
         ClusterManagerNotDiscovered: there is no manager to ask.
+        ProcessClusterEventTimeout: earlier changes took too long.
     """
     answer: pb.CreateIndexResponse = await on_manager(context, request, _create_here)
     return answer
@@ -88,9 +94,13 @@ async def _create_here(context: ActionContext, request: pb.CreateIndexRequest) -
             )
         return made
 
-    state = await context.node.state_updates.submit(f"create-index [{name}], cause [api]", create)
-    index = state.indices.metadata.get(name)
-    is_active = index is None or await _wait_for_shards(context, index, count, request.timeout_millis)
+    is_automatic = context.task.action == AUTO_CREATE_ACTION
+    source = f"auto create [{name}]" if is_automatic else f"create-index [{name}], cause [api]"
+    if not await context.node.state_updates.submit(source, create, update_limits(request)):
+        return pb.CreateIndexResponse(index=name)
+    index = context.node.cluster_state.indices.metadata.get(name)
+    timeout_ms = request.timeout_millis if request.HasField("timeout_millis") else DEFAULT_TIMEOUT_MS
+    is_active = index is None or await _wait_for_shards(context, index, count, timeout_ms)
     return pb.CreateIndexResponse(acknowledged=True, shards_acknowledged=is_active, index=name)
 
 
@@ -127,13 +137,14 @@ async def delete_index(context: ActionContext, request: pb.DeleteIndexRequest) -
 
 async def _delete_here(context: ActionContext, request: pb.DeleteIndexRequest) -> pb.IndicesAcknowledged:
     now_ms = context.clock.wall_time_ms()
-    uuids = _uuids(context, request)
-    if not uuids:
+    found = _found(context, request)
+    if not found:
         return pb.IndicesAcknowledged(acknowledged=True)
-    await context.node.state_updates.submit(
-        f"delete-index {list(request.indices)}", lambda state: state_changes.delete_indices(state, uuids, now_ms)
+    uuids = [index.uuid for index in found]
+    return await _submit(
+        *(context, request, f"delete-index [{', '.join(map(_shown, found))}]"),
+        lambda state: state_changes.delete_indices(state, uuids, now_ms),
     )
-    return pb.IndicesAcknowledged(acknowledged=True)
 
 
 async def put_mapping(context: ActionContext, request: pb.PutMappingRequest) -> pb.IndicesAcknowledged:
@@ -142,11 +153,12 @@ async def put_mapping(context: ActionContext, request: pb.PutMappingRequest) -> 
 
 
 async def _put_mapping_here(context: ActionContext, request: pb.PutMappingRequest) -> pb.IndicesAcknowledged:
-    uuids, mapping = _uuids(context, request), msgspec.json.decode(request.mapping)
-    await context.node.state_updates.submit(
-        f"put-mapping {list(request.indices)}", lambda state: state_changes.put_mapping(state, uuids, mapping)
+    found, mapping = _found(context, request), msgspec.json.decode(request.mapping)
+    uuids = [index.uuid for index in found]
+    return await _submit(
+        *(context, request, f"put-mapping {','.join(map(_shown, found))}"),
+        lambda state: state_changes.put_mapping(state, uuids, mapping),
     )
-    return pb.IndicesAcknowledged(acknowledged=True)
 
 
 async def update_settings(context: ActionContext, request: pb.UpdateSettingsRequest) -> pb.IndicesAcknowledged:
@@ -155,13 +167,18 @@ async def update_settings(context: ActionContext, request: pb.UpdateSettingsRequ
 
 
 async def _update_settings_here(context: ActionContext, request: pb.UpdateSettingsRequest) -> pb.IndicesAcknowledged:
-    uuids, settings = _uuids(context, request), msgspec.json.decode(request.settings)
-    now_ms, keep = context.clock.wall_time_ms(), request.preserve_existing
-    await context.node.state_updates.submit(
-        f"update-settings {list(request.indices)}",
+    found, settings = _found(context, request), msgspec.json.decode(request.settings)
+    now_ms, keep, uuids = context.clock.wall_time_ms(), request.preserve_existing, [index.uuid for index in found]
+    return await _submit(
+        *(context, request, f"update-settings [{', '.join(map(_shown, found))}]"),
         lambda state: state_changes.update_settings(state, uuids, settings, now_ms, preserve_existing=keep),
     )
-    return pb.IndicesAcknowledged(acknowledged=True)
+
+
+async def _submit(context: ActionContext, request: Any, source: str, update: Update) -> pb.IndicesAcknowledged:
+    """Have it made, and tell whether all nodes have it in time."""
+    acknowledged = await context.node.state_updates.submit(source, update, update_limits(request))
+    return pb.IndicesAcknowledged(acknowledged=acknowledged)
 
 
 async def _acknowledged(context: ActionContext, request: Any, run: Any) -> pb.IndicesAcknowledged:
@@ -169,9 +186,12 @@ async def _acknowledged(context: ActionContext, request: Any, run: Any) -> pb.In
     return answer
 
 
-def _uuids(context: ActionContext, request: Any) -> list[str]:
-    indices = context.node.cluster_state.indices
-    return [index.uuid for index in resolve(indices, list(request.indices), options_from_wire(request))]
+def _found(context: ActionContext, request: Any) -> list[IndexMetadata]:
+    return resolve(context.node.cluster_state.indices, list(request.indices), options_from_wire(request))
+
+
+def _shown(index: IndexMetadata) -> str:
+    return f"[{index.name}/{index.uuid}]"
 
 
 # ------------------------------------------------------------------ get

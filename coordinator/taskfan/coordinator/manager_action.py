@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from taskfan.node.coordination.messages import FailedToCommit, NotClusterManager
 from taskfan.node.errors import NodeDisconnected, NodeNotConnected, TaskfanError
 from taskfan.node.node import ActionContext
+from taskfan.node.state_updates import UpdateLimits
 
 Request = TypeVar("Request", bound=Message)
 DEFAULT_MANAGER_TIMEOUT_S = 30.0
@@ -68,6 +69,15 @@ async def on_manager(
                 await node.newer_cluster_state(state)
         except TimeoutError:
             raise ClusterManagerNotDiscovered from None
+
+
+def update_limits(request: Any) -> UpdateLimits:
+    """How long a change of the cluster state may take, as the message that asks for it says.
+
+    Without `timeout_millis` all nodes are waited for.
+    """
+    ack_s = request.timeout_millis / 1000 if request.HasField("timeout_millis") else None
+    return UpdateLimits(start_s=_manager_timeout_s(request), ack_s=ack_s)
 
 
 def _manager_timeout_s(request: Any) -> float:

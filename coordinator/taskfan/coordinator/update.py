@@ -38,7 +38,7 @@ async def update(context: ActionContext, request: pb.UpdateRequest) -> pb.Update
     The work on the other node is nobody's child, as in OpenSearch: only its headers tell where it comes from.
     """
     [item] = requests_from_wire(request.item)
-    await _create_missing(context, item.index)
+    await _create_missing(context, item.index, request.timeout_millis)
     observer, attempts = StateObserver(context.node, request.timeout_millis), 0
     while True:
         try:
@@ -51,10 +51,10 @@ async def update(context: ActionContext, request: pb.UpdateRequest) -> pb.Update
         await observer.wait_for_change()
 
 
-async def _create_missing(context: ActionContext, name: str) -> None:
+async def _create_missing(context: ActionContext, name: str, timeout_ms: int) -> None:
     if to_auto_create(context.node.cluster_state.indices, name):
         try:
-            await context.execute(AUTO_CREATE_ACTION, auto_create_request(name))
+            await context.execute(AUTO_CREATE_ACTION, auto_create_request(name, timeout_ms))
         except TaskfanError as error:
             if error.kind != IndexAlreadyExists.kind:
                 raise

@@ -5,7 +5,6 @@ Its messages are tasks like any other, without a parent, as they are in OpenSear
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -13,7 +12,6 @@ from typing import Protocol
 
 from google.protobuf.message import Message
 
-from taskfan.node.action import wake
 from taskfan.node.actions.coordination import coordination_actions
 from taskfan.node.clock import TimerHandle
 from taskfan.node.cluster_state import ClusterState, DiscoveryNode
@@ -22,6 +20,7 @@ from taskfan.node.coordination.coordinator import Coordinator
 from taskfan.node.coordination.effects import (
     Apply,
     CancelTimer,
+    ChangeCommitted,
     ChangeDone,
     ChangeFailed,
     Effect,
@@ -39,7 +38,9 @@ from taskfan.node.coordination.wire import answer_from_wire, form_of
 from taskfan.node.errors import NodeDisconnected, NodeNotConnected, ReceiveTimeout, TaskfanError
 from taskfan.node.index.state_changes import reallocated
 from taskfan.node.node import Node
-from taskfan.node.state_updates import Update
+from taskfan.node.state_updates import NO_LIMITS, Update, UpdateLimits
+from taskfan.node.submission import Submission
+from taskfan.node.task_json import human_duration
 from taskfan.node.transport import Request
 
 log = logging.getLogger("taskfan.node.membership")
@@ -73,8 +74,8 @@ class Membership:
         self._is_asking = False
         self._timers: dict[Timer, TimerHandle] = {}
         self._is_closed = False
-        # Who waits for a change of the cluster state, by the number of the change.
-        self._submitted: dict[int, asyncio.Future[None]] = {}
+        # By the number of the change.
+        self._submitted: dict[int, Submission] = {}
         self._last_change = 0
         node.state_updates = self
         coordinator.set_follow_up(lambda before, state: reallocated(before, state, node.clock.wall_time_ms()))
@@ -99,21 +100,34 @@ class Membership:
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
-        for waiter in self._submitted.values():
-            _fail(waiter, m.FailedToCommit(f"[{self._node.local.name}] is stopping"))
+        for submission in self._submitted.values():
+            submission.failed(m.FailedToCommit(f"[{self._node.local.name}] is stopping"))
 
-    async def submit(self, source: str, update: Update) -> ClusterState:
+    async def submit(self, source: str, update: Update, limits: UpdateLimits = NO_LIMITS) -> bool:
         """Make a change of the cluster state, as its manager. See `StateUpdates`."""
         if self._is_closed:
             raise m.NotClusterManager(f"[{self._node.local.name}] is stopping")
         number = self._last_change = self._last_change + 1
-        waiter = self._submitted[number] = asyncio.get_running_loop().create_future()
+        change, clock = Change(number, source, update), self._node.clock
+        submission = self._submitted[number] = Submission(clock, limits)
+        timer = None
         try:
-            self._carry_out(self._coordinator.submit(Change(number, source, update)))
-            await waiter
+            self._carry_out(self._coordinator.submit(change))
+            if limits.start_s is not None and not submission.answer.done():
+                timer = clock.call_later(max(limits.start_s, 0), lambda: self._withdraw(change, limits))
+            return await submission.answer
         finally:
+            if timer is not None:
+                timer.cancel()
+            submission.close()
             del self._submitted[number]
-        return self._node.cluster_state
+
+    def _withdraw(self, change: Change, limits: UpdateLimits) -> None:
+        """It has waited long enough; unless it is under way by now."""
+        assert limits.start_s is not None
+        if self._coordinator.withdraw(change.number):
+            limit = human_duration(round(limits.start_s * 1e9))
+            self._submitted[change.number].failed(m.ProcessClusterEventTimeout(change.source, limit))
 
     def _receive(self, request: m.Request) -> m.Answer:
         """Answer a request of another node. Raises CoordinationRejected."""
@@ -154,12 +168,15 @@ class Membership:
                     self._set_timer(effect)
                 case CancelTimer(timer):
                     self._cancel_timer(timer)
-                case ChangeDone(number):
-                    if (waiter := self._submitted.get(number)) is not None:
-                        wake(waiter, None)
+                case ChangeCommitted(number):
+                    if (submission := self._submitted.get(number)) is not None:
+                        submission.committed()
+                case ChangeDone(number, is_applied_by_all):
+                    if (submission := self._submitted.get(number)) is not None:
+                        submission.done(is_applied_by_all=is_applied_by_all)
                 case ChangeFailed(number, error):
-                    if (waiter := self._submitted.get(number)) is not None:
-                        _fail(waiter, error)
+                    if (submission := self._submitted.get(number)) is not None:
+                        submission.failed(error)
 
     def _apply(self, state: ClusterState) -> None:
         before = self._node.cluster_state
@@ -220,11 +237,6 @@ def _failure_of(sent: Send, error: TaskfanError) -> Failure:
         return Failure.TIMED_OUT
     log.debug("[%s] to [%s] was refused: %s", form_of(sent.request).action, sent.to.name, error)
     return Failure.REJECTED
-
-
-def _fail(waiter: asyncio.Future[None], error: Exception) -> None:
-    if not waiter.done():
-        waiter.set_exception(error)
 
 
 def _has_process(state: ClusterState, node: DiscoveryNode) -> bool:

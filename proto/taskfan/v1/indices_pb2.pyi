@@ -110,12 +110,15 @@ class CreateIndexRequest(google.protobuf.message.Message):
         index: builtins.str = ...,
         body: builtins.bytes = ...,
         wait_for_active_shards: builtins.str = ...,
-        timeout_millis: builtins.int = ...,
+        timeout_millis: builtins.int | None = ...,
         cluster_manager_timeout_millis: builtins.int | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_cluster_manager_timeout_millis", b"_cluster_manager_timeout_millis", "cluster_manager_timeout_millis", b"cluster_manager_timeout_millis"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_cluster_manager_timeout_millis", b"_cluster_manager_timeout_millis", "body", b"body", "cluster_manager_timeout_millis", b"cluster_manager_timeout_millis", "index", b"index", "timeout_millis", b"timeout_millis", "wait_for_active_shards", b"wait_for_active_shards"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_cluster_manager_timeout_millis", b"_cluster_manager_timeout_millis", "_timeout_millis", b"_timeout_millis", "cluster_manager_timeout_millis", b"cluster_manager_timeout_millis", "timeout_millis", b"timeout_millis"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_cluster_manager_timeout_millis", b"_cluster_manager_timeout_millis", "_timeout_millis", b"_timeout_millis", "body", b"body", "cluster_manager_timeout_millis", b"cluster_manager_timeout_millis", "index", b"index", "timeout_millis", b"timeout_millis", "wait_for_active_shards", b"wait_for_active_shards"]) -> None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_cluster_manager_timeout_millis", b"_cluster_manager_timeout_millis"]) -> typing.Literal["cluster_manager_timeout_millis"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_timeout_millis", b"_timeout_millis"]) -> typing.Literal["timeout_millis"] | None: ...
 
 Global___CreateIndexRequest: typing_extensions.TypeAlias = CreateIndexRequest
 
@@ -149,7 +152,9 @@ class DeleteIndexRequest(google.protobuf.message.Message):
     INDICES_FIELD_NUMBER: builtins.int
     OPTIONS_FIELD_NUMBER: builtins.int
     CLUSTER_MANAGER_TIMEOUT_MILLIS_FIELD_NUMBER: builtins.int
+    TIMEOUT_MILLIS_FIELD_NUMBER: builtins.int
     cluster_manager_timeout_millis: builtins.int
+    timeout_millis: builtins.int
     @property
     def indices(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     @property
@@ -160,10 +165,14 @@ class DeleteIndexRequest(google.protobuf.message.Message):
         indices: collections.abc.Iterable[builtins.str] | None = ...,
         options: Global___IndicesOptions | None = ...,
         cluster_manager_timeout_millis: builtins.int | None = ...,
+        timeout_millis: builtins.int | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_cluster_manager_timeout_millis", b"_cluster_manager_timeout_millis", "cluster_manager_timeout_millis", b"cluster_manager_timeout_millis", "options", b"options"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_cluster_manager_timeout_millis", b"_cluster_manager_timeout_millis", "cluster_manager_timeout_millis", b"cluster_manager_timeout_millis", "indices", b"indices", "options", b"options"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_cluster_manager_timeout_millis", b"_cluster_manager_timeout_millis", "_timeout_millis", b"_timeout_millis", "cluster_manager_timeout_millis", b"cluster_manager_timeout_millis", "options", b"options", "timeout_millis", b"timeout_millis"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_cluster_manager_timeout_millis", b"_cluster_manager_timeout_millis", "_timeout_millis", b"_timeout_millis", "cluster_manager_timeout_millis", b"cluster_manager_timeout_millis", "indices", b"indices", "options", b"options", "timeout_millis", b"timeout_millis"]) -> None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_cluster_manager_timeout_millis", b"_cluster_manager_timeout_millis"]) -> typing.Literal["cluster_manager_timeout_millis"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_timeout_millis", b"_timeout_millis"]) -> typing.Literal["timeout_millis"] | None: ...
 
 Global___DeleteIndexRequest: typing_extensions.TypeAlias = DeleteIndexRequest
 
@@ -223,9 +232,11 @@ class PutMappingRequest(google.protobuf.message.Message):
     OPTIONS_FIELD_NUMBER: builtins.int
     MAPPING_FIELD_NUMBER: builtins.int
     CLUSTER_MANAGER_TIMEOUT_MILLIS_FIELD_NUMBER: builtins.int
+    TIMEOUT_MILLIS_FIELD_NUMBER: builtins.int
     mapping: builtins.bytes
     """JSON of the mapping."""
     cluster_manager_timeout_millis: builtins.int
+    timeout_millis: builtins.int
     @property
     def indices(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     @property
@@ -237,10 +248,14 @@ class PutMappingRequest(google.protobuf.message.Message):
         options: Global___IndicesOptions | None = ...,
         mapping: builtins.bytes = ...,
         cluster_manager_timeout_millis: builtins.int | None = ...,
+        timeout_millis: builtins.int | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_cluster_manager_timeout_millis", b"_cluster_manager_timeout_millis", "cluster_manager_timeout_millis", b"cluster_manager_timeout_millis", "options", b"options"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_cluster_manager_timeout_millis", b"_cluster_manager_timeout_millis", "cluster_manager_timeout_millis", b"cluster_manager_timeout_millis", "indices", b"indices", "mapping", b"mapping", "options", b"options"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_cluster_manager_timeout_millis", b"_cluster_manager_timeout_millis", "_timeout_millis", b"_timeout_millis", "cluster_manager_timeout_millis", b"cluster_manager_timeout_millis", "options", b"options", "timeout_millis", b"timeout_millis"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_cluster_manager_timeout_millis", b"_cluster_manager_timeout_millis", "_timeout_millis", b"_timeout_millis", "cluster_manager_timeout_millis", b"cluster_manager_timeout_millis", "indices", b"indices", "mapping", b"mapping", "options", b"options", "timeout_millis", b"timeout_millis"]) -> None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_cluster_manager_timeout_millis", b"_cluster_manager_timeout_millis"]) -> typing.Literal["cluster_manager_timeout_millis"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_timeout_millis", b"_timeout_millis"]) -> typing.Literal["timeout_millis"] | None: ...
 
 Global___PutMappingRequest: typing_extensions.TypeAlias = PutMappingRequest
 
@@ -255,10 +270,12 @@ class UpdateSettingsRequest(google.protobuf.message.Message):
     SETTINGS_FIELD_NUMBER: builtins.int
     PRESERVE_EXISTING_FIELD_NUMBER: builtins.int
     CLUSTER_MANAGER_TIMEOUT_MILLIS_FIELD_NUMBER: builtins.int
+    TIMEOUT_MILLIS_FIELD_NUMBER: builtins.int
     settings: builtins.bytes
     """JSON object of flat settings; null takes one away."""
     preserve_existing: builtins.bool
     cluster_manager_timeout_millis: builtins.int
+    timeout_millis: builtins.int
     @property
     def indices(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     @property
@@ -271,10 +288,14 @@ class UpdateSettingsRequest(google.protobuf.message.Message):
         settings: builtins.bytes = ...,
         preserve_existing: builtins.bool = ...,
         cluster_manager_timeout_millis: builtins.int | None = ...,
+        timeout_millis: builtins.int | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_cluster_manager_timeout_millis", b"_cluster_manager_timeout_millis", "cluster_manager_timeout_millis", b"cluster_manager_timeout_millis", "options", b"options"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_cluster_manager_timeout_millis", b"_cluster_manager_timeout_millis", "cluster_manager_timeout_millis", b"cluster_manager_timeout_millis", "indices", b"indices", "options", b"options", "preserve_existing", b"preserve_existing", "settings", b"settings"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_cluster_manager_timeout_millis", b"_cluster_manager_timeout_millis", "_timeout_millis", b"_timeout_millis", "cluster_manager_timeout_millis", b"cluster_manager_timeout_millis", "options", b"options", "timeout_millis", b"timeout_millis"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_cluster_manager_timeout_millis", b"_cluster_manager_timeout_millis", "_timeout_millis", b"_timeout_millis", "cluster_manager_timeout_millis", b"cluster_manager_timeout_millis", "indices", b"indices", "options", b"options", "preserve_existing", b"preserve_existing", "settings", b"settings", "timeout_millis", b"timeout_millis"]) -> None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_cluster_manager_timeout_millis", b"_cluster_manager_timeout_millis"]) -> typing.Literal["cluster_manager_timeout_millis"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_timeout_millis", b"_timeout_millis"]) -> typing.Literal["timeout_millis"] | None: ...
 
 Global___UpdateSettingsRequest: typing_extensions.TypeAlias = UpdateSettingsRequest
 

@@ -251,17 +251,23 @@ class ClusterSettingsRequest(google.protobuf.message.Message):
 
     CHANGE_FIELD_NUMBER: builtins.int
     CLUSTER_MANAGER_TIMEOUT_MILLIS_FIELD_NUMBER: builtins.int
+    TIMEOUT_MILLIS_FIELD_NUMBER: builtins.int
     change: builtins.bytes
     """JSON of taskfan.node.cluster_settings.SettingsChange."""
     cluster_manager_timeout_millis: builtins.int
+    timeout_millis: builtins.int
     def __init__(
         self,
         *,
         change: builtins.bytes = ...,
         cluster_manager_timeout_millis: builtins.int | None = ...,
+        timeout_millis: builtins.int | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_cluster_manager_timeout_millis", b"_cluster_manager_timeout_millis", "cluster_manager_timeout_millis", b"cluster_manager_timeout_millis"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_cluster_manager_timeout_millis", b"_cluster_manager_timeout_millis", "change", b"change", "cluster_manager_timeout_millis", b"cluster_manager_timeout_millis"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_cluster_manager_timeout_millis", b"_cluster_manager_timeout_millis", "_timeout_millis", b"_timeout_millis", "cluster_manager_timeout_millis", b"cluster_manager_timeout_millis", "timeout_millis", b"timeout_millis"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_cluster_manager_timeout_millis", b"_cluster_manager_timeout_millis", "_timeout_millis", b"_timeout_millis", "change", b"change", "cluster_manager_timeout_millis", b"cluster_manager_timeout_millis", "timeout_millis", b"timeout_millis"]) -> None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_cluster_manager_timeout_millis", b"_cluster_manager_timeout_millis"]) -> typing.Literal["cluster_manager_timeout_millis"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_timeout_millis", b"_timeout_millis"]) -> typing.Literal["timeout_millis"] | None: ...
 
 Global___ClusterSettingsRequest: typing_extensions.TypeAlias = ClusterSettingsRequest

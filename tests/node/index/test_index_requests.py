@@ -47,7 +47,7 @@ def test_an_index_is_shown_as_it_was_made() -> None:
     human = index_object(index, human=True)["settings"]["index"]
     assert human["creation_date_string"] == "2026-11-24T20:59:59.261Z"
     assert human["version"] == {"created": "137297827", "created_string": "3.8.0"}
-    assert created_answer("t1", shards_acknowledged=True) == {
+    assert created_answer("t1", acknowledged=True, shards_acknowledged=True) == {
         "acknowledged": True,
         "shards_acknowledged": True,
         "index": "t1",

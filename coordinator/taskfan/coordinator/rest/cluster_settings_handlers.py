@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from taskfan.coordinator.cluster_settings import UPDATE_CLUSTER_SETTINGS_ACTION, settings_request
-from taskfan.coordinator.rest.manager import MANAGER_TIMEOUTS, asked_state, manager_timeout_ms
+from taskfan.coordinator.rest.manager import MANAGER_TIMEOUTS, ack_timeout_ms, asked_state, manager_timeout_ms
 from taskfan.coordinator.rest.messages import Answer, RestRequest
 from taskfan.coordinator.rest.parameters import Parameter, boolean, time_ms
 from taskfan.node.cluster_settings import read_settings
@@ -30,7 +30,7 @@ async def get_settings(node: Node, request: RestRequest) -> Answer:
 async def put_settings(node: Node, request: RestRequest) -> Answer:
     """`PUT /_cluster/settings`: the answer shows what was set."""
     given, change = request.parameters, read_settings(request.raw)
-    message = settings_request(change, manager_timeout_ms(given))
+    message = settings_request(change, ack_timeout_ms(given), manager_timeout_ms(given))
     answer = await node.execute(UPDATE_CLUSTER_SETTINGS_ACTION, message, headers=request.headers)
     persistent = {name: value for name, value in change.persistent.items() if value is not None}
     transient = {name: value for name, value in change.transient.items() if value is not None}

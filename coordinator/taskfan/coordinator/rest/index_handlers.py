@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from google.protobuf.message import Message
 
 from taskfan.coordinator.broadcast import FLUSH_INDICES, FORCE_MERGE, REFRESH_INDICES
 from taskfan.coordinator.index_admin import (
     CREATE_INDEX_ACTION,
-    DEFAULT_ACTIVE_SHARDS_TIMEOUT_MS,
     DELETE_INDEX_ACTION,
     GET_INDEX_ACTION,
     GET_MAPPINGS_ACTION,
@@ -25,7 +25,7 @@ from taskfan.coordinator.index_admin import (
 )
 from taskfan.coordinator.index_options import options_to_wire
 from taskfan.coordinator.rest.index_parameters import INDICES_OPTIONS, WAIT_FOR_ACTIVE_SHARDS, indices_options
-from taskfan.coordinator.rest.manager import MANAGER_TIMEOUTS, manager_timeout_ms
+from taskfan.coordinator.rest.manager import MANAGER_TIMEOUTS, ack_timeout_ms, manager_timeout_ms
 from taskfan.coordinator.rest.messages import Answer, RestRequest
 from taskfan.coordinator.rest.parameters import Parameter, boolean, comma_list, lenient_boolean, number, text, time_ms
 from taskfan.node.errors import ValidationFailed
@@ -38,7 +38,6 @@ from taskfan.node.node import Node
 from taskfan.v1 import indices_pb2 as pb
 
 _encode = msgspec.json.Encoder().encode
-_ACKNOWLEDGED = b'{"acknowledged":true}'
 # What changes indices must find at least one.
 _OPTIONS_OF_CHANGES: tuple[Parameter, ...] = tuple(
     lenient_boolean(known.name, False) if known.name == "allow_no_indices" else known for known in INDICES_OPTIONS
@@ -103,16 +102,17 @@ FORCE_MERGE_PARAMETERS: tuple[Parameter, ...] = (
 async def create_index(node: Node, request: RestRequest) -> Answer:
     """`PUT /{index}`."""
     given = request.parameters
-    body, timeout = read_create_index(request.raw), given["timeout"]
+    body = read_create_index(request.raw)
     message = create_index_request(
         given["index"],
         body,
         wait_for_active_shards=given["wait_for_active_shards"],
-        timeout_ms=DEFAULT_ACTIVE_SHARDS_TIMEOUT_MS if timeout is None else timeout,
+        timeout_ms=ack_timeout_ms(given),
         manager_timeout_ms=manager_timeout_ms(given),
     )
     done = await node.execute(CREATE_INDEX_ACTION, message, headers=request.headers)
-    return Answer([_encode(created_answer(done.index, shards_acknowledged=done.shards_acknowledged))])
+    acknowledged, shards = done.acknowledged, done.shards_acknowledged
+    return Answer([_encode(created_answer(done.index, acknowledged=acknowledged, shards_acknowledged=shards))])
 
 
 async def delete_index(node: Node, request: RestRequest) -> Answer:
@@ -123,10 +123,15 @@ async def delete_index(node: Node, request: RestRequest) -> Answer:
     message = pb.DeleteIndexRequest(
         indices=given["index"],
         options=options_to_wire(indices_options(given)),
+        timeout_millis=ack_timeout_ms(given),
         cluster_manager_timeout_millis=manager_timeout_ms(given),
     )
-    await node.execute(DELETE_INDEX_ACTION, message, headers=request.headers)
-    return Answer([_ACKNOWLEDGED])
+    return await _acknowledged(node, request, DELETE_INDEX_ACTION, message)
+
+
+async def _acknowledged(node: Node, request: RestRequest, action: str, message: Message) -> Answer:
+    done = await node.execute(action, message, headers=request.headers)
+    return Answer([_encode({"acknowledged": done.acknowledged})])
 
 
 # ------------------------------------------------------------------ what indices are
@@ -188,10 +193,10 @@ async def put_mapping(node: Node, request: RestRequest) -> Answer:
         indices=given["index"],
         options=options_to_wire(indices_options(given)),
         mapping=_encode(mapping),
+        timeout_millis=ack_timeout_ms(given),
         cluster_manager_timeout_millis=manager_timeout_ms(given),
     )
-    await node.execute(PUT_MAPPING_ACTION, message, headers=request.headers)
-    return Answer([_ACKNOWLEDGED])
+    return await _acknowledged(node, request, PUT_MAPPING_ACTION, message)
 
 
 async def put_settings(node: Node, request: RestRequest) -> Answer:
@@ -209,10 +214,10 @@ async def put_settings(node: Node, request: RestRequest) -> Answer:
         options=options_to_wire(indices_options(given)),
         settings=_encode(flat),
         preserve_existing=given["preserve_existing"],
+        timeout_millis=ack_timeout_ms(given),
         cluster_manager_timeout_millis=manager_timeout_ms(given),
     )
-    await node.execute(UPDATE_SETTINGS_ACTION, message, headers=request.headers)
-    return Answer([_ACKNOWLEDGED])
+    return await _acknowledged(node, request, UPDATE_SETTINGS_ACTION, message)
 
 
 def _removed(settings: dict[str, Any], prefix: str = "") -> dict[str, None]:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from taskfan.coordinator.cluster_state_action import read_cluster_state
+from taskfan.coordinator.index_admin import DEFAULT_TIMEOUT_MS
 from taskfan.coordinator.rest.errors import ParseFailure
 from taskfan.coordinator.rest.messages import RestRequest
 from taskfan.coordinator.rest.parameters import boolean, time_ms
@@ -32,6 +33,12 @@ def manager_timeout_ms(given: Mapping[str, Any]) -> int | None:
         names = "[master_timeout, cluster_manager_timeout]"
         raise ParseFailure(f"Please only use one of the request parameters {names}.")
     return given["master_timeout"] if timeout is None else timeout
+
+
+def ack_timeout_ms(given: Mapping[str, Any]) -> int:
+    """How long all nodes may take to apply a change. Source: OpenSearch `AcknowledgedRequest`."""
+    timeout: int | None = given["timeout"]
+    return DEFAULT_TIMEOUT_MS if timeout is None else timeout
 
 
 async def asked_state(node: Node, request: RestRequest) -> ClusterState:

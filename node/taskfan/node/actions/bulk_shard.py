@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from taskfan.node.action import ActionContext
-from taskfan.node.errors import TaskfanError, Timeout
+from taskfan.node.errors import TaskfanError
 from taskfan.node.index.documents import Document, WriteRequest
-from taskfan.node.index.errors import ShardNotFound
+from taskfan.node.index.errors import MappingUpdateTimeout, ShardNotFound
 from taskfan.node.index.primary_writes import NeedsMapping, write
 from taskfan.node.index.settings import COST_PER_CALL_MS, COST_PER_DOCUMENT_MS, integer
 from taskfan.node.index.wire import (
@@ -79,7 +79,7 @@ async def _put_mapping(context: ActionContext, local: LocalShard, needed: NeedsM
                     return
                 await context.node.newer_cluster_state(state)
     except TimeoutError:
-        raise Timeout(f"timed out while waiting for a dynamic mapping update of {local.id}") from None
+        raise MappingUpdateTimeout from None
 
 
 async def _on_replica(context: ActionContext, local: LocalShard, request: pb.ReplicaRequest) -> None:

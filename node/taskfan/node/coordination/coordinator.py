@@ -114,6 +114,8 @@ class Coordinator(Modes):
     def submit(self, change: Change) -> list[Effect]:
         """Make a change of the cluster state. What became of it is told once, by `ChangeDone` or `ChangeFailed`.
 
+        That it is committed may be told before, by `ChangeCommitted`.
+
         Source: OpenSearch `MasterService.submitStateUpdateTasks`.
         """
         pending = self._leadership.updates.changes
@@ -125,6 +127,10 @@ class Coordinator(Modes):
         else:
             pending.append(change)
         return self._drain()
+
+    def withdraw(self, number: int) -> bool:
+        """Take a change back. Gives whether it was not too late: then nothing is told of it."""
+        return self._leadership.updates.withdraw(number)
 
     def set_follow_up(self, follow_up: FollowUp) -> None:
         """What else of the cluster state changes when its nodes do. A pure function, but for the time it knows."""

@@ -75,10 +75,17 @@ class Apply(msgspec.Struct, frozen=True):
     state: ClusterState
 
 
+class ChangeCommitted(msgspec.Struct, frozen=True):
+    """A change will come about; not all nodes have applied it yet."""
+
+    number: int
+
+
 class ChangeDone(msgspec.Struct, frozen=True):
     """A change is committed and applied here, or there was nothing to change."""
 
     number: int
+    is_applied_by_all: bool
 
 
 class ChangeFailed(msgspec.Struct, frozen=True):
@@ -88,7 +95,7 @@ class ChangeFailed(msgspec.Struct, frozen=True):
     error: Exception
 
 
-Effect: TypeAlias = Send | SetTimer | CancelTimer | Persist | Apply | ChangeDone | ChangeFailed
+Effect: TypeAlias = Send | SetTimer | CancelTimer | Persist | Apply | ChangeCommitted | ChangeDone | ChangeFailed
 
 
 class Outbox:
@@ -122,7 +129,7 @@ class Outbox:
         """Make it the cluster state."""
         self._effects.append(Apply(state))
 
-    def tell(self, outcome: ChangeDone | ChangeFailed) -> None:
+    def tell(self, outcome: ChangeCommitted | ChangeDone | ChangeFailed) -> None:
         """Tell who asked for a change."""
         self._effects.append(outcome)
 

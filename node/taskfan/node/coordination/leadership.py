@@ -7,7 +7,15 @@ import enum
 from msgspec.structs import replace
 
 from taskfan.node.cluster_state import ClusterState, DiscoveryNode
-from taskfan.node.coordination.effects import ChangeDone, ChangeFailed, Failure, Outbox, Send, TimerKind
+from taskfan.node.coordination.effects import (
+    ChangeCommitted,
+    ChangeDone,
+    ChangeFailed,
+    Failure,
+    Outbox,
+    Send,
+    TimerKind,
+)
 from taskfan.node.coordination.fault_detection import FollowerChecks
 from taskfan.node.coordination.messages import (
     AcceptedState,
@@ -48,7 +56,7 @@ class Leadership:
         self.follow_up: FollowUp = lambda before, state: state
         # In the state that is being published, and in one that is not any more.
         self._published_changes: list[Change] = []
-        self._done: list[Change] = []
+        self._done: list[ChangeDone] = []
         self._lost: list[Change] = []
 
     def has(self, node: DiscoveryNode) -> bool:
@@ -67,7 +75,7 @@ class Leadership:
             self._out.cancel_timer(TimerKind.FOLLOWER_LAG, node_id)
         self._lagging = {}
         is_applied = publication is not None and publication.progress(self._core.local.id) is Progress.APPLIED
-        self._end_changes(is_committed=is_applied)
+        self._end_changes(is_committed=is_applied, is_applied_by_all=False)
         self._lost += self.updates.take_changes()
         return is_applied
 
@@ -97,7 +105,7 @@ class Leadership:
         state = next_state(core, nodes, cluster_uuid, self._settings)
         cluster = self._changed(state.cluster)
         if not must_publish and cluster.indices is core.accepted.cluster.indices:
-            self._end_changes(is_committed=True)
+            self._end_changes(is_committed=True, is_applied_by_all=True)
             self.settle()
             return
         state = replace(state, cluster=cluster)
@@ -142,15 +150,18 @@ class Leadership:
                 self._published_changes.append(change)
         return state
 
-    def _end_changes(self, *, is_committed: bool) -> None:
+    def _end_changes(self, *, is_committed: bool, is_applied_by_all: bool) -> None:
         """Remember what became of the changes of a publication, until `settle`."""
         changes, self._published_changes = self._published_changes, []
-        (self._done if is_committed else self._lost).extend(changes)
+        if is_committed:
+            self._done += [ChangeDone(change.number, is_applied_by_all) for change in changes]
+        else:
+            self._lost += changes
 
     def settle(self) -> None:
         """Tell who asked for changes. After the state that has them was applied here."""
-        for change in self._done:
-            self._out.tell(ChangeDone(change.number))
+        for done in self._done:
+            self._out.tell(done)
         for change in self._lost:
             self._out.tell(
                 ChangeFailed(change.number, FailedToCommit(f"[{change.source}] is not known to be committed"))
@@ -175,6 +186,9 @@ class Leadership:
         publication.moved(sent.to.id, Progress.WAITING_FOR_QUORUM)
         if commit is None:
             return
+        if publication.commit is None:
+            for change in self._published_changes:
+                self._out.tell(ChangeCommitted(change.number))
         # The same for all, so that their answers are told from those to other commits.
         publication.commit = commit = publication.commit or commit
         for node_id in publication.at(Progress.WAITING_FOR_QUORUM):
@@ -214,7 +228,9 @@ class Leadership:
             return None
         self.publication = None
         self._out.cancel_timer(TimerKind.PUBLICATION)
-        self._end_changes(is_committed=publication.commit is not None)
+        self._end_changes(
+            is_committed=publication.commit is not None, is_applied_by_all=not publication.at(Progress.FAILED)
+        )
         if publication.commit is None:
             return Ending.FAILED
         self._watch_for_lag(publication)

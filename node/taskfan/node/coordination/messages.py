@@ -35,6 +35,16 @@ class FailedToCommit(TaskfanError):
     http_status = HTTPStatus.SERVICE_UNAVAILABLE
 
 
+class ProcessClusterEventTimeout(TaskfanError):
+    """A change that waited too long for those before it. Source: `ProcessClusterEventTimeoutException`."""
+
+    kind = "process_cluster_event_timeout_exception"
+    http_status = HTTPStatus.SERVICE_UNAVAILABLE
+
+    def __init__(self, source: str, limit: str) -> None:
+        super().__init__(f"failed to process cluster event ({source}) within {limit}")
+
+
 class AcceptedState(msgspec.Struct, frozen=True):
     """A cluster state with the voting configurations in force: what is published, accepted and kept.
 

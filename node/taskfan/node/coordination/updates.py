@@ -74,6 +74,12 @@ class PendingUpdates:
         changes, self.changes = self.changes, []
         return changes
 
+    def withdraw(self, number: int) -> bool:
+        """Forget a change. Gives whether it was still pending."""
+        before = len(self.changes)
+        self.changes = [change for change in self.changes if change.number != number]
+        return len(self.changes) < before
+
     def take(self, nodes: tuple[DiscoveryNode, ...]) -> tuple[DiscoveryNode, ...]:
         """The nodes after all that is pending, in the order in which they joined; nothing is pending then.
 

@@ -84,9 +84,9 @@ def index_object(index: IndexMetadata, *, human: bool = False, flat: bool = Fals
     return {"aliases": index.aliases, "mappings": index.mapping, "settings": shown(settings, flat=flat)}
 
 
-def created_answer(name: str, *, shards_acknowledged: bool) -> dict[str, Any]:
+def created_answer(name: str, *, acknowledged: bool, shards_acknowledged: bool) -> dict[str, Any]:
     """The body of the answer to a creation."""
-    return {"acknowledged": True, "shards_acknowledged": shards_acknowledged, "index": name}
+    return {"acknowledged": acknowledged, "shards_acknowledged": shards_acknowledged, "index": name}
 
 
 def tasks_index_body() -> CreateIndexBody:
