@@ -166,3 +166,43 @@ def test_it_begins_from_a_callback_as_well() -> None:
         await begun[0]
 
     assert play(story) == (["done"], [])
+
+
+def test_limits_strike_in_the_order_of_their_times_and_not_when_they_were_cancelled() -> None:
+    async def story(clock: VirtualClock, seen: list[str]) -> None:
+        def note(what: str) -> Callable[[], None]:
+            return lambda: seen.append(f"{what} at {clock.monotonic_ns() / 1e9:g} s")
+
+        clock.limit(10, note("late"))
+        cancelled = clock.limit(5, note("cancelled"))
+        clock.limit(5, note("soon"))
+        clock.limit(5, note("as soon"))
+        clock.limit(1, cancelled.cancel)
+        await clock.sleep(20)
+        clock.limit(1, note("much later"))
+        await clock.sleep(2)
+
+    assert play(story) == (["soon at 5 s", "as soon at 5 s", "late at 10 s", "much later at 21 s"], [])
+
+
+def test_a_limit_may_cancel_one_that_is_due_with_it_and_one_that_fails_keeps_none() -> None:
+    async def story(clock: VirtualClock, seen: list[str]) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: seen.append(repr(context["exception"])))
+        clock.limit(1, lambda: 1 / 0)
+        clock.limit(1, lambda: other.cancel())
+        other = clock.limit(1, lambda: seen.append("other"))
+        clock.limit(1, lambda: seen.append("last"))
+        await clock.sleep(2)
+
+    assert play(story) == (["ZeroDivisionError('division by zero')", "last"], [])
+
+
+def test_of_limits_that_were_cancelled_few_are_kept() -> None:
+    async def story(clock: VirtualClock, seen: list[str]) -> None:
+        for _ in range(10_000):
+            clock.limit(30, lambda: seen.append("struck")).cancel()
+        assert len(clock._limits) <= 200
+        await clock.sleep(31)
+        assert len(clock._limits) == 0
+
+    assert play(story) == ([], [])

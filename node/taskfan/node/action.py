@@ -33,7 +33,8 @@ class Action(msgspec.Struct, frozen=True):
     """The name and the handler of a kind of request.
 
     `response` is None for actions that answer only callers on their own node: with any value, to any value.
-    `traits` says what the task of a request will be, before it is registered.
+    `traits` says what the task of a request will be, before it is registered. `answer_at_once` is the handler once
+    more, for requests of other nodes to an action that never waits: from payload to payload, without a task of asyncio.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Action(msgspec.Struct, frozen=True):
     request: type[Any]
     response: type[Message] | None = None
     traits: Callable[[Any], TaskTraits] = plain
+    answer_at_once: Callable[[bytes], bytes] | None = None
 
     def read(self, answer: Answer) -> Any:
         """The response that came from another node, or the error."""

@@ -8,6 +8,8 @@ from collections.abc import Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeVar, cast
 
+from taskfan.node.limits import Limits
+
 Answer = TypeVar("Answer")
 
 
@@ -35,6 +37,9 @@ class Clock(Protocol):
     def call_later(self, seconds: float, callback: Callable[[], object]) -> TimerHandle:
         """Call once, that much later."""
 
+    def limit(self, seconds: float, callback: Callable[[], object]) -> TimerHandle:
+        """The same, for what is nearly always cancelled long before: one that never comes costs the loop nothing."""
+
     def spawn(self, coroutine: Coroutine[Any, Any, object], name: str) -> asyncio.Task[object]:
         """Run it on its own. The clock keeps it alive and logs what it raises; `close` cancels it."""
 
@@ -55,6 +60,7 @@ class SystemClock:
         self._on_error = on_error
         # A dict, not a set: tasks are cancelled in the order they were spawned.
         self._spawned: dict[asyncio.Task[object], str] = {}
+        self._limits = Limits()
 
     def wall_time_ms(self) -> int:
         return time.time_ns() // 1_000_000
@@ -70,6 +76,9 @@ class SystemClock:
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> TimerHandle:
         return asyncio.get_running_loop().call_later(seconds, callback)
+
+    def limit(self, seconds: float, callback: Callable[[], object]) -> TimerHandle:
+        return self._limits.add(asyncio.get_running_loop(), seconds, callback)
 
     def spawn(self, coroutine: Coroutine[Any, Any, object], name: str) -> asyncio.Task[object]:
         task = asyncio.get_running_loop().create_task(coroutine, name=name)

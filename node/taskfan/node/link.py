@@ -1,4 +1,4 @@
-"""The two ends of a link: requests that wait for answers, requests that run, and the one end of it all."""
+"""A link: what its two ends share, and the one that opened it, whose requests wait for answers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from taskfan.node.frames import Identity, MalformedFrame
 from taskfan.node.journal import NO_JOURNAL, Journal
 from taskfan.node.lamport import LamportClock
 from taskfan.node.link_checks import LinkChecks, Verdict
-from taskfan.node.transport import Answer, Answered, Receiver, Request, TransportSettings
+from taskfan.node.transport import Answer, Answered, Request, TransportSettings
 from taskfan.v1 import transport_pb2 as pb
 
 _log = logging.getLogger(__name__)
@@ -215,7 +215,7 @@ class SendingEnd(LinkEnd):
 
     def _refusal(self, action: str, size_bytes: int) -> Rejected:
         if size_bytes > self.context.settings.max_message_bytes:
-            return _too_large(action, "request", size_bytes)
+            return too_large(action, "request", size_bytes)
         return Rejected(
             f"rejected execution of [{action}]: [{self.queue.waiting_bytes}] bytes wait to be sent"
             f" to [{self.to.name}][{self.to.transport_address}]"
@@ -232,7 +232,7 @@ class SendingEnd(LinkEnd):
         if waiting is None:
             return
         if timeout_s > 0:
-            waiting.timer = self.context.clock.call_later(timeout_s, lambda: self._time_out(request_id, timeout_s))
+            waiting.timer = self.context.clock.limit(timeout_s, partial(self._time_out, request_id, timeout_s))
         else:
             self._time_out(request_id, timeout_s)
 
@@ -297,103 +297,6 @@ class SendingEnd(LinkEnd):
             self.answer(waiting.request_id, why)
 
 
-class ReceivingEnd(LinkEnd):
-    """The end that was opened by another node: its requests come in and run, the answers go out. An `InboundLink`."""
-
-    is_incoming = True
-
-    def __init__(self, context: LinkContext, opener: Identity, number: int, receiver: Receiver) -> None:
-        # Twice the opener's interval: normally its checks are heard, and none is needed the other way.
-        super().__init__(context, opener.node_id, number, 2 * context.settings.check_interval_s)
-        self.incarnation_id = opener.incarnation_id
-        self._receiver = receiver
-        self._running = 0
-        self._callbacks: dict[int, Callable[[], None]] = {}
-        self._callback_numbers = itertools.count()
-
-    def __str__(self) -> str:
-        return f"from [{self.node_id}]"
-
-    def on_close(self, callback: Callable[[], None]) -> Callable[[], object]:
-        """Call once when it ends (at once, if it has). Returns a call that takes this back."""
-        if self.is_closed:
-            callback()
-            return lambda: None
-        number = next(self._callback_numbers)
-        self._callbacks[number] = callback
-        return partial(self._callbacks.pop, number, None)
-
-    def _take(self, frame: pb.Frame, content: str) -> None:
-        if content != "request":
-            super()._take(frame, content)
-            return
-        message = frame.request
-        request_id, request = message.request_id, frames.request_of(message)
-        if self.context.journal.is_on:
-            link_journal.request_received(self, request_id, request)
-        limit = self.context.settings.max_inbound_requests
-        if self._running >= limit:
-            full = Rejected(f"rejected execution of [{request.action}]: [{limit}] requests of this link run already")
-            self._put_small(self._failure_frame(request_id, request, full))
-            return
-        self._running += 1
-        self.context.clock.begin(self._run(request_id, request), request.action)
-
-    async def _run(self, request_id: int, request: Request) -> None:
-        try:
-            frame, urgent = await self._answer(request_id, request), frames.is_urgent(request.action)
-            if self.queue.has_room(len(frame), urgent=urgent):
-                self._put(frame, urgent=urgent)
-            else:
-                await self._put_when_room(frame)
-        except asyncio.CancelledError:
-            # Whoever asked must not wait for ever because this side stops the work.
-            if not self.is_closed:
-                stopped = TaskfanError(f"[{request.action}] was stopped")
-                self._put_small(self._failure_frame(request_id, request, stopped))
-            raise
-        finally:
-            self._running -= 1
-
-    async def _answer(self, request_id: int, request: Request) -> bytes:
-        """Run a request. Gives the frame that answers it."""
-        # No error is kept in a local: it knows this frame, and the two would hold the task until the next gc.
-        try:
-            payload = await self._receiver.receive(request, self)
-            lamport_time = self.context.lamport.tick()
-            frame = frames.reply_frame(lamport_time, request_id, payload)
-            if len(frame) > self.context.settings.max_message_bytes:
-                raise _too_large(request.action, "reply", len(frame))
-            if self.context.journal.is_on:
-                link_journal.reply_sent(self, request_id, request.action, "", len(frame), lamport_time)
-            return frame
-        except TaskfanError as error:
-            return self._failure_frame(request_id, request, error)
-        except Exception as bug:
-            _log.exception("%s: [%s] %s failed", self.context.local, request.action, self)
-            return self._failure_frame(request_id, request, TaskfanError(f"{type(bug).__name__}: {bug}"))
-
-    def _failure_frame(self, request_id: int, request: Request, error: TaskfanError) -> bytes:
-        """The frame of an answer that is a failure."""
-        lamport_time = self.context.lamport.tick()
-        frame = frames.failure_frame(lamport_time, request_id, error)
-        if self.context.journal.is_on:
-            link_journal.reply_sent(self, request_id, request.action, error.kind, len(frame), lamport_time)
-        return frame
-
-    async def _put_when_room(self, frame: bytes) -> None:
-        room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.queue.put_when_room(frame, lambda: None if room.done() else room.set_result(None))
-        await room
-
-    def _closed(self) -> None:
-        callbacks, self._callbacks = self._callbacks, {}
-        for callback in callbacks.values():
-            try:
-                callback()
-            except Exception:
-                _log.exception("%s: on the close of link %s", self.context.local, self)
-
-
-def _too_large(action: str, what: str, size_bytes: int) -> Rejected:
+def too_large(action: str, what: str, size_bytes: int) -> Rejected:
+    """Why a request or reply of that size is not sent."""
     return Rejected(f"rejected execution of [{action}]: a {what} of [{size_bytes}] bytes is too large")

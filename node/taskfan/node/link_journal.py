@@ -13,7 +13,8 @@ from taskfan.node.transport import Request
 from taskfan.v1 import actions_pb2 as pb
 
 if TYPE_CHECKING:
-    from taskfan.node.link import LinkEnd, ReceivingEnd, SendingEnd
+    from taskfan.node.link import LinkEnd, SendingEnd
+    from taskfan.node.receiving_end import ReceivingEnd
 
 BAN_ACTION = "internal:admin/tasks/ban"
 

@@ -16,7 +16,8 @@ from taskfan.node.errors import NodeNotConnected, TaskfanError, TransportError
 from taskfan.node.frames import HandshakeRefused, Identity, MalformedFrame
 from taskfan.node.journal import NO_JOURNAL, Journal
 from taskfan.node.lamport import LamportClock
-from taskfan.node.link import LinkContext, LinkEnd, ReceivingEnd, SendingEnd, Waiting
+from taskfan.node.link import LinkContext, LinkEnd, SendingEnd, Waiting
+from taskfan.node.receiving_end import ReceivingEnd
 from taskfan.node.transport import (
     NOT_ASKED,
     Answered,

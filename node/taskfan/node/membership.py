@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol
 
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError
 
 from taskfan.node.actions.coordination import coordination_actions
 from taskfan.node.clock import TimerHandle
@@ -34,20 +34,22 @@ from taskfan.node.coordination.modes import Mode
 from taskfan.node.coordination.state import Persisted
 from taskfan.node.coordination.store import StateStore
 from taskfan.node.coordination.updates import Change
-from taskfan.node.coordination.wire import answer_from_wire, form_of
+from taskfan.node.coordination.wire import form_of, read_answer
 from taskfan.node.errors import NodeDisconnected, NodeNotConnected, ReceiveTimeout, TaskfanError
 from taskfan.node.index.state_changes import reallocated
 from taskfan.node.node import Node
 from taskfan.node.state_updates import NO_LIMITS, Update, UpdateLimits
 from taskfan.node.submission import Submission
 from taskfan.node.task_json import human_duration
-from taskfan.node.transport import Request
+from taskfan.node.transport import Answer, Ask, Request
 
 log = logging.getLogger("taskfan.node.membership")
 
 
 class Links(Protocol):
-    """The part of a transport that says when a link is gone."""
+    """The parts of a transport that ask, and that say when a link is gone."""
+
+    ask: Ask
 
     def on_link_closed(self, listener: Callable[[str, str], None]) -> None:
         """Call it when a link from here has closed or could not be opened: with the other node's id and incarnation."""
@@ -68,7 +70,7 @@ class Membership:
     """
 
     def __init__(self, node: Node, coordinator: Coordinator, links: Links, chance: Chance, store: StateStore) -> None:
-        self._node, self._coordinator, self._chance, self._store = node, coordinator, chance, store
+        self._node, self._coordinator, self._links, self._chance, self._store = node, coordinator, links, chance, store
         # The last message that was sent, and its form: a state goes to many nodes and is written once.
         self._last_written: tuple[m.Request, Request] | None = None
         self._is_asking = False
@@ -158,14 +160,14 @@ class Membership:
         """Do what the pure part decided, at once and in order."""
         for effect in effects:
             match effect:
-                case Persist(term, accepted):
-                    self._store.save(Persisted(term, accepted))
-                case Apply(state):
-                    self._apply(state)
                 case Send():
                     self._bring(effect)
                 case SetTimer():
                     self._set_timer(effect)
+                case Persist(term, accepted):
+                    self._store.save(Persisted(term, accepted))
+                case Apply(state):
+                    self._apply(state)
                 case CancelTimer(timer):
                     self._cancel_timer(timer)
                 case ChangeCommitted(number):
@@ -190,10 +192,11 @@ class Membership:
         self._node.apply_cluster_state(state)
 
     def _set_timer(self, effect: SetTimer) -> None:
-        timer = effect.timer
+        timer, wait_ms = effect.timer, effect.min_ms
         self._cancel_timer(timer)
-        wait_s = self._chance.uniform(effect.min_ms, effect.max_ms) / 1000
-        self._timers[timer] = self._node.clock.call_later(wait_s, lambda: self._fire(timer))
+        if effect.max_ms != wait_ms:
+            wait_ms = self._chance.uniform(wait_ms, effect.max_ms)
+        self._timers[timer] = self._node.clock.call_later(wait_ms / 1000, partial(self._fire, timer))
 
     def _cancel_timer(self, timer: Timer) -> None:
         if (handle := self._timers.pop(timer, None)) is not None:
@@ -207,7 +210,7 @@ class Membership:
         """Ask, without a task that would wait: what comes of it is the coordinator's to take."""
         take, timeout_s = partial(self._take, sent), sent.timeout_ms / 1000
         self._is_asking = True
-        self._node.ask(sent.to, self._written(sent.request), take, timeout_s=timeout_s)
+        self._links.ask(sent.to, self._written(sent.request), take, timeout_s=timeout_s)
         self._is_asking = False
 
     def _written(self, request: m.Request) -> Request:
@@ -217,7 +220,7 @@ class Membership:
             self._last_written = request, Request(form.action, form.to_wire(request).SerializeToString())
         return self._last_written[1]
 
-    def _take(self, sent: Send, answer: Message | TaskfanError) -> None:
+    def _take(self, sent: Send, answer: Answer) -> None:
         if self._is_asking:
             # It was turned away at once, amid effects that come before what follows from that.
             self._node.clock.call_later(0, partial(self._take, sent, answer))
@@ -226,7 +229,13 @@ class Membership:
         elif isinstance(answer, TaskfanError):
             self._carry_out(self._coordinator.failed(sent, _failure_of(sent, answer)))
         else:
-            self._carry_out(self._coordinator.answered(sent, answer_from_wire(answer)))
+            try:
+                read = read_answer(form_of(sent.request), answer)
+            except DecodeError:
+                log.warning("[%s] was answered by what is no answer to it", form_of(sent.request).action)
+                self._carry_out(self._coordinator.failed(sent, Failure.REJECTED))
+            else:
+                self._carry_out(self._coordinator.answered(sent, read))
 
 
 def _failure_of(sent: Send, error: TaskfanError) -> Failure:

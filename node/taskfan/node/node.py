@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from google.protobuf.message import DecodeError, Message
@@ -19,7 +19,7 @@ from taskfan.node.cancellation import CancelDone, Effect, SendBan, SendUnban, St
 from taskfan.node.clock import Clock
 from taskfan.node.cluster_state import ClusterState, DiscoveryNode
 from taskfan.node.errors import ActionNotFound, IllegalArgument, ReceiveTimeout, TaskfanError, TransportError
-from taskfan.node.ids import UNSET, TaskId
+from taskfan.node.ids import TaskId
 from taskfan.node.index.document_ids import DocumentIds
 from taskfan.node.index.scrolls import ReaderContexts
 from taskfan.node.journal import NO_JOURNAL, BanRemoved, BanSet, Journal, TaskRefused, state_event, task_event
@@ -27,9 +27,9 @@ from taskfan.node.machine import Machine, UnknownMachine
 from taskfan.node.registry import ChildToken, TaskRegistry
 from taskfan.node.shards import Shards
 from taskfan.node.state_updates import NoStateUpdates, StateUpdates
-from taskfan.node.task import NO_HEADERS, Task, TaskType
+from taskfan.node.task import NO_HEADERS, Task, TaskType, id_of
 from taskfan.node.transport import Answer, InboundLink, Request, Transport
-from taskfan.node.waiting import answer_within, finish
+from taskfan.node.waiting import answer_within, finish, wait_for
 
 __all__ = ["BAN_ACTION", "CHANNEL_WAS_CLOSED", "Action", "ActionContext", "Node", "TaskListener", "wake"]
 
@@ -104,7 +104,7 @@ class Node:
         token = None if parent is None else self.registry.child_started(parent, self.local.id)
         try:
             known = self._find(handler or action)
-            return await self._run(known, action, request, "transport", _id_of(parent), headers, registered=registered)
+            return await self._run(known, action, request, "transport", id_of(parent), headers, registered=registered)
         finally:
             self.carry_out(self.registry.child_ended(token))
 
@@ -134,8 +134,8 @@ class Node:
         try:
             known = self._find(handler or action)
             if to.id == self.local.id:
-                return await self._send_here(known, action, request, _id_of(parent), headers, timeout_s)
-            message = Request(action, request.SerializeToString(), handler, _id_of(parent), headers)
+                return await self._send_here(known, action, request, id_of(parent), headers, timeout_s)
+            message = Request(action, request.SerializeToString(), handler, id_of(parent), headers)
             assert known.response is not None, f"{known.name} answers on its own node only"
             return known.response.FromString(await self._transport.send(to, message, timeout_s=timeout_s))
         except TaskfanError:
@@ -153,7 +153,7 @@ class Node:
         request: Request,
         answered: Callable[[Any], object],
         *,
-        parent: Task | None = None,
+        parent: Task,
         timeout_s: float | None = None,
     ) -> None:
         """`send` to another node without a task that waits: what it gives or raises is told once.
@@ -163,7 +163,7 @@ class Node:
         """
         known = self._find(request.handler or request.action)
         try:
-            token = None if parent is None else self._start_child(parent, to, request.action)
+            token = self._start_child(parent, to, request.action)
         except TransportError as error:
             answered(error)
             return
@@ -197,17 +197,35 @@ class Node:
                 local.name, local.transport_address, name, self._last_local_request, timeout_ms
             ) from None
 
-    async def receive(self, request: Request, link: InboundLink) -> bytes:
+    def receive(self, request: Request, link: InboundLink) -> Awaitable[bytes] | bytes:
         """Answer a request that came over the wire. Called by the transport."""
         action = self._find(request.handler or request.action)
         if action.response is None:
             raise ActionNotFound(action.name)
         try:
+            if action.answer_at_once is not None:
+                return self._answer_at_once(request, action.answer_at_once)
             message = action.request.FromString(request.payload)
         except DecodeError:
             raise IllegalArgument(f"request of [{request.action}] is not a {action.request.__name__}") from None
+        return self._answer(action, request, message, link)
+
+    async def _answer(self, action: Action, request: Request, message: Any, link: InboundLink) -> bytes:
         answer = await self._run(action, request.action, message, "transport", request.parent, request.headers, link)
         return bytes(answer.SerializeToString())
+
+    def _answer_at_once(self, request: Request, answer: Callable[[bytes], bytes]) -> bytes:
+        """As `_run`, in one go: nobody can cancel this task, wait for its end or see it in a list."""
+        now_ms, now_ns, from_ = self.clock.wall_time_ms(), self.clock.monotonic_ns(), request.parent
+        task = self.registry.register(
+            request.action, type="transport", now_ms=now_ms, now_ns=now_ns, parent=from_, headers=request.headers
+        )
+        self._tell("registered", task)
+        try:
+            return answer(request.payload)
+        finally:
+            self.registry.unregister(task)
+            self._tell("unregistered", task)
 
     async def _run(
         self,
@@ -249,8 +267,7 @@ class Node:
         del self._contexts[number]
         effects = self.registry.unregister(task)
         self._tell("unregistered", task)
-        for waiter in self._waiting_for_end.pop(number, ()):
-            wake(waiter, None)
+        self._tell_end(number)
         self.carry_out(effects)
 
     def _find(self, name: str) -> Action:
@@ -320,21 +337,14 @@ class Node:
 
     def end_of(self, task: Task) -> asyncio.Future[None]:
         """Done when the task has been unregistered."""
-        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        ended = wait_for(task.id.number, self._waiting_for_end)
         if self.registry.get(task.id.number) is not task:
-            ended.set_result(None)
-        else:
-            self._waiting_for_end.setdefault(task.id.number, []).append(ended)
-            ended.add_done_callback(lambda gone: self._forget_waiter(task, gone))
+            self._tell_end(task.id.number)
         return ended
 
-    def _forget_waiter(self, task: Task, gone: asyncio.Future[None]) -> None:
-        """Who gave up must not stay until the task ends, which may be never."""
-        waiting = self._waiting_for_end.get(task.id.number)
-        if waiting is not None and gone.cancelled():
-            waiting.remove(gone)
-            if not waiting:
-                del self._waiting_for_end[task.id.number]
+    def _tell_end(self, number: int) -> None:
+        for waiter in self._waiting_for_end.pop(number, ()):
+            wake(waiter, None)
 
     def add_listener(self, listener: TaskListener) -> Callable[[], None]:
         """Call it for each registration, cancel and end of a task. Returns a call that takes this back."""
@@ -387,7 +397,3 @@ class Node:
                 if changed in self._waiting_for_state:
                     self._waiting_for_state.remove(changed)
         return self.cluster_state
-
-
-def _id_of(parent: Task | None) -> TaskId:
-    return UNSET if parent is None else parent.id

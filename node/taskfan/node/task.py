@@ -95,3 +95,8 @@ class Task(msgspec.Struct, eq=False):
         if self.cancelled is not None:
             info.cancellation_time_millis = self.cancelled.time_ms
         return info
+
+
+def id_of(parent: Task | None) -> TaskId:
+    """The id of a parent, or of none."""
+    return UNSET if parent is None else parent.id

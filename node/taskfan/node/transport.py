@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Protocol
 
@@ -82,8 +82,8 @@ class InboundLink(Protocol):
 class Receiver(Protocol):
     """Who answers requests: the node."""
 
-    async def receive(self, request: Request, link: InboundLink) -> bytes:
-        """The payload of the reply.
+    def receive(self, request: Request, link: InboundLink) -> Awaitable[bytes] | bytes:
+        """The payload of the reply; itself, where the action never waits.
 
         Raises:
             TaskfanError: travels back as it is. Anything else is a bug: logged, and answered as one.

@@ -48,6 +48,23 @@ async def _answer_when_done(running: Coroutine[Any, Any, Any], answer: asyncio.F
         wake(answer, value)
 
 
+def wait_for(number: int, waiting: dict[int, list[asyncio.Future[None]]]) -> asyncio.Future[None]:
+    """Wait among those that wait for this number."""
+    waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    waiting.setdefault(number, []).append(waiter)
+
+    def forget(gone: asyncio.Future[None]) -> None:
+        # Who gave up must not stay until what it waits for comes, which may be never.
+        others = waiting.get(number)
+        if others is not None and gone.cancelled():
+            others.remove(gone)
+            if not others:
+                del waiting[number]
+
+    waiter.add_done_callback(forget)
+    return waiter
+
+
 def finish(caller: object, failure: TaskfanError | None) -> None:
     """Wake who waits for a cancel; None is somebody who does not."""
     if not isinstance(caller, asyncio.Future) or caller.done():

@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 
 from taskfan.node.action import Action, ActionContext
 from taskfan.node.coordination import messages as m
-from taskfan.node.coordination.wire import WIRE_FORMS, WireForm, answer_to_wire
+from taskfan.node.coordination.wire import WIRE_FORMS, WireForm, answer_to_wire, written_answer
 
 
 def coordination_actions(receive: Callable[[m.Request], m.Answer]) -> tuple[Action, ...]:
@@ -22,6 +22,9 @@ def coordination_actions(receive: Callable[[m.Request], m.Answer]) -> tuple[Acti
         async def handle(context: ActionContext, request: Any) -> Message:
             return answer_to_wire(receive(form.from_wire(request)))
 
-        return Action(form.action, handle, form.request, form.response)
+        def answer(payload: bytes) -> bytes:
+            return written_answer(receive(form.read(payload)))
+
+        return Action(form.action, handle, form.request, form.response, answer_at_once=answer)
 
     return tuple(action(form) for form in WIRE_FORMS.values())

@@ -139,7 +139,8 @@ class Coordinator(Modes):
     def _drain(self) -> list[Effect]:
         """Deliver what this node says to itself, and give what else is to be done."""
         while True:
-            self._lead_on()
+            if self.mode is Mode.LEADER:
+                self._lead_on()
             if not self._out.to_itself:
                 break
             sent = self._out.to_itself.pop(0)
@@ -160,7 +161,12 @@ class Coordinator(Modes):
     def _handle(self, request: m.Request) -> m.Answer:
         """The answer; raises CoordinationRejected."""
         self.peers.met(request.source)
+        # The checks first: they are most of all that comes.
         match request:
+            case m.FollowerCheckRequest():
+                self._on_follower_check(request)
+            case m.LeaderCheckRequest():
+                self._on_leader_check(request)
             case m.PeersRequest():
                 return self._on_peers_request(request)
             case m.PreVoteRequest():
@@ -174,11 +180,7 @@ class Coordinator(Modes):
                 return self._on_publish(request)
             case m.ApplyCommitRequest():
                 self._on_commit(request)
-            case m.FollowerCheckRequest():
-                self._on_follower_check(request)
-            case m.LeaderCheckRequest():
-                self._on_leader_check(request)
-        return m.Acknowledged()
+        return m.ACKNOWLEDGED
 
     def _on_peers_request(self, request: m.PeersRequest) -> m.PeersResponse:
         self._bootstrap()
@@ -270,6 +272,11 @@ class Coordinator(Modes):
     def _on_answer(self, sent: Send, answer: m.Answer) -> None:
         request = sent.request
         match answer:
+            case m.Acknowledged():
+                if isinstance(request, m.ApplyCommitRequest):
+                    self._leadership.applied(sent, request)
+                self._leadership.checks.answered(sent)
+                self._leader_check.answered(sent)
             case m.PeersResponse():
                 self._on_peers(sent.to, answer)
             case m.PreVoteResponse():
@@ -280,11 +287,6 @@ class Coordinator(Modes):
                 if answer.join is not None and self.mode is Mode.LEADER and answer.join.target_id == self.local.id:
                     self._take_vote(answer.join)
                 self._leadership.accepted(sent, answer)
-            case m.Acknowledged():
-                if isinstance(request, m.ApplyCommitRequest):
-                    self._leadership.applied(sent, request)
-                self._leadership.checks.answered(sent)
-                self._leader_check.answered(sent)
 
     def _on_peers(self, node: DiscoveryNode, answer: m.PeersResponse) -> None:
         self.peers.heard_of(answer.known_peers)

@@ -11,7 +11,7 @@ from taskfan.node.cluster_state import ClusterState, DiscoveryNode
 from taskfan.node.coordination.messages import AcceptedState, Request
 
 
-class TimerKind(enum.Enum):
+class TimerKind(enum.StrEnum):
     """What a timer is for. The last two run for each node by itself; a follower check for all together too."""
 
     ELECTION = "election"

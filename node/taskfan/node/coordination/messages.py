@@ -92,6 +92,9 @@ class Acknowledged(msgspec.Struct, frozen=True):
     """It was done, and there is nothing more to say."""
 
 
+ACKNOWLEDGED = Acknowledged()
+
+
 class PeersRequest(msgspec.Struct, frozen=True):
     """internal:discovery/request_peers: who is the manager, and who else is there?"""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -21,6 +22,8 @@ class WireForm(msgspec.Struct, frozen=True):
     response: type[Message]
     to_wire: Callable[[Any], Message]
     from_wire: Callable[[Any], m.Request]
+    # The request that these bytes are. Raises DecodeError.
+    read: Callable[[bytes], m.Request]
 
 
 def encode_state(state: m.AcceptedState) -> bytes:
@@ -47,6 +50,16 @@ def answer_to_wire(answer: m.Answer) -> Message:
             return pb.Acknowledged()
 
 
+def written_answer(answer: m.Answer) -> bytes:
+    """The bytes that carry an answer."""
+    return b"" if answer is m.ACKNOWLEDGED else answer_to_wire(answer).SerializeToString()
+
+
+def read_answer(form: WireForm, payload: bytes) -> m.Answer:
+    """The answer that these bytes are. Raises DecodeError."""
+    return m.ACKNOWLEDGED if form.response is pb.Acknowledged else answer_from_wire(form.response.FromString(payload))
+
+
 def answer_from_wire(message: Message) -> m.Answer:
     """The answer a message carries."""
     match message:
@@ -59,7 +72,7 @@ def answer_from_wire(message: Message) -> m.Answer:
         case pb.PublishResponse():
             return m.PublishResponse(message.term, message.version, _read_vote(message))
         case _:
-            return m.Acknowledged()
+            return m.ACKNOWLEDGED
 
 
 def _node(node: DiscoveryNode) -> bytes:
@@ -94,10 +107,19 @@ def _read_vote(message: pb.JoinRequest | pb.PublishResponse) -> m.Join | None:
 def _form(
     kind: type, action: str, to_wire: Callable[[Any], Message], from_wire: Callable[[Any], m.Request]
 ) -> tuple[type, WireForm]:
-    response = _RESPONSES.get(kind, pb.Acknowledged)
-    return kind, WireForm(f"internal:{action}", getattr(pb, kind.__name__), response, to_wire, from_wire)
+    request, response = getattr(pb, kind.__name__), _RESPONSES.get(kind, pb.Acknowledged)
+
+    def read(payload: bytes) -> m.Request:
+        return from_wire(request.FromString(payload))
+
+    if kind in _CHECKS:
+        read = lru_cache(_MOST_READ_CHECKS)(read)
+    return kind, WireForm(f"internal:{action}", request, response, to_wire, from_wire, read)
 
 
+# They come again and again, the same bytes from each node, and are read once.
+_CHECKS = (m.FollowerCheckRequest, m.LeaderCheckRequest)
+_MOST_READ_CHECKS = 1024
 _RESPONSES: dict[type, type[Message]] = {
     m.PeersRequest: pb.PeersResponse,
     m.PreVoteRequest: pb.PreVoteResponse,
