@@ -1,8 +1,8 @@
 """Makes members quickly: a process with everything imported that forks, signals and reaps on request.
 
-It is forked from the supervisor while that has one thread and no object of gRPC: a process with a live one cannot
-fork safely. What members need it imports itself, while the supervisor imports the rest. When the supervisor goes, in
-whatever way, it kills every member and removes what was temporary.
+It is forked from the supervisor, which has loaded all of it, while that has one thread and no object of gRPC: a process
+with a live one cannot fork safely. When the supervisor goes, in whatever way, it kills every member and removes what was
+temporary.
 """
 
 from __future__ import annotations
@@ -37,14 +37,12 @@ BLOCKED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 MAX_DESCRIPTORS = 8
 
 
-def start_fork_server(
-    also_close: Sequence[socket.socket], member_main: MemberMain | None = None
-) -> tuple[int, socket.socket]:
+def start_fork_server(also_close: Sequence[socket.socket], member_main: MemberMain | None) -> tuple[int, socket.socket]:
     """Fork it. Returns its process id, and the socket to send it Serve, then Fork and Signal.
 
     Args:
         also_close: sockets of the supervisor that neither the fork server nor a member is to keep open.
-        member_main: what members do, where it was loaded already; otherwise the fork server loads it.
+        member_main: what members do; None where they are executed.
     """
     ours, theirs = socket.socketpair()
     pid = os.fork()
@@ -92,8 +90,6 @@ class _ForkServer:
 
     def run(self) -> int:
         self._watch_children()
-        if CAN_FORK and self._member_main is None:
-            self._member_main = load_member()
         selector = selectors.DefaultSelector()
         selector.register(self._channel, selectors.EVENT_READ)
         selector.register(self._woken, selectors.EVENT_READ)
@@ -149,7 +145,8 @@ class _ForkServer:
 
     def _fork(self, fork: Fork) -> None:
         control, http = (socket.socket(fileno=self._descriptors.popleft()) for _ in range(2))
-        pid = self._forked(fork, control, http) if CAN_FORK else _executed(fork, control, http)
+        is_forked = self._member_main is not None
+        pid = self._forked(fork, control, http) if is_forked else _executed(fork, control, http)
         control.close()
         http.close()
         self._pids[fork.number], self._numbers[pid] = pid, fork.number

@@ -3,8 +3,8 @@
 It is executed, never forked from a user's process; those of a process that starts many clusters are forked from a
 `template`. NAME and RUN_ID only tell people, and `leaks`, what it is. FD is a
 socket to whoever starts it: the first message is Launch, and until Release the end of that socket, or of that process,
-is the end of the cluster. It forks the fork server while it has one thread and no object of gRPC; then both import
-what is their own at the same time, and only then does it start its event loop.
+is the end of the cluster. It loads what it and its members need, forks the fork server while it has one thread and no
+object of gRPC, and only then starts its event loop.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import NoReturn
 
 from taskfan.cluster.channel import BlockingChannel, ChannelClosed
 from taskfan.cluster.errors import ClusterError
-from taskfan.cluster.fork_server import ForkServer, MemberMain, start_fork_server
+from taskfan.cluster.fork_server import CAN_FORK, ForkServer, MemberMain, load_member, start_fork_server
 from taskfan.cluster.messages import Launch, Problem
 
 LAUNCH_TIMEOUT_S = 10.0
@@ -34,14 +34,24 @@ def main() -> int:
     # Until all is imported: it would only look at what was just made.
     gc.disable()
     raise_descriptor_limit()
-    return run(socket.socket(fileno=int(sys.argv[2])))
+    return run(socket.socket(fileno=int(sys.argv[2])), load())
 
 
-def run(owner: socket.socket, member_main: MemberMain | None = None) -> int:
+def load() -> MemberMain | None:
+    """Import what a supervisor and its members do, which is much the same: once, not in each of two processes.
+
+    Gives what members do; None where they are not forked from here, but executed.
+    """
+    import taskfan.cluster.supervision  # noqa: F401 - for `run`
+
+    return load_member() if CAN_FORK else None
+
+
+def run(owner: socket.socket, member_main: MemberMain | None) -> int:
     """Run a cluster for whoever is at the other end of that socket. Returns the exit status.
 
     Args:
-        member_main: what members do, where it was loaded already.
+        member_main: what `load` gave.
     """
     began_s = time.monotonic()
     fork_server = ForkServer(*start_fork_server([owner], member_main))

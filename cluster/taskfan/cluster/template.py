@@ -17,10 +17,10 @@ import traceback
 from pathlib import Path
 
 from taskfan.cluster.channel import decode, encode
-from taskfan.cluster.fork_server import MemberMain, load_member
+from taskfan.cluster.fork_server import MemberMain
 from taskfan.cluster.messages import MakeSupervisor, SupervisorMade
 from taskfan.cluster.spawn import SUPERVISOR
-from taskfan.cluster.supervisor import end_process, raise_descriptor_limit, run
+from taskfan.cluster.supervisor import end_process, load, raise_descriptor_limit, run
 
 # Whoever asks again later starts another one.
 IDLE_LIMIT_S = 300.0
@@ -35,10 +35,7 @@ def main() -> int:
     gc.disable()
     raise_descriptor_limit()
     asker = socket.socket(fileno=int(sys.argv[1]))
-    member_main = load_member()
-    import taskfan.cluster.supervision  # noqa: F401 - what a supervisor imports when it is run
-
-    gc.freeze()
+    member_main = load()
     # The system reaps what is made here: whoever asked has a descriptor of each.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while (asked := _next(asker)) is not None:
@@ -68,7 +65,7 @@ def _next(asker: socket.socket) -> tuple[MakeSupervisor, list[int]] | None:
 
 
 def _become_supervisor(
-    asker: socket.socket, message: MakeSupervisor, descriptors: list[int], member_main: MemberMain
+    asker: socket.socket, message: MakeSupervisor, descriptors: list[int], member_main: MemberMain | None
 ) -> None:
     status = 1
     try:
