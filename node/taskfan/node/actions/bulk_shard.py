@@ -6,13 +6,14 @@ Source: OpenSearch `TransportShardBulkAction`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 
 import msgspec
 
 from taskfan.node.action import ActionContext
 from taskfan.node.errors import TaskfanError
 from taskfan.node.index.documents import Document, WriteRequest
-from taskfan.node.index.errors import MappingUpdateTimeout, ShardNotFound
+from taskfan.node.index.errors import ShardNotFound
 from taskfan.node.index.primary_writes import NeedsMapping, write
 from taskfan.node.index.settings import COST_PER_CALL_MS, COST_PER_DOCUMENT_MS, integer
 from taskfan.node.index.wire import (
@@ -31,6 +32,16 @@ from taskfan.v1 import indices_pb2 as pb
 AUTO_PUT_MAPPING_ACTION = "indices:admin/mapping/auto_put"
 # How long a new field may take to be in the mapping of every node. Source: `indices.mapping.dynamic_timeout`.
 MAPPING_TIMEOUT_S = 30.0
+
+
+class MappingUpdateTimeout(TaskfanError):
+    """A document with a new field that did not get into the mapping. Source: OpenSearch `TransportShardBulkAction`."""
+
+    kind = "mapper_exception"
+    http_status = HTTPStatus.INTERNAL_SERVER_ERROR
+
+    def __init__(self) -> None:
+        super().__init__("timed out while waiting for a dynamic mapping update")
 
 
 async def _on_primary(context: ActionContext, local: LocalShard, request: pb.ReplicationRequest) -> PrimaryOutcome:

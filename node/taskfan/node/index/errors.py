@@ -66,16 +66,6 @@ class MapperParsing(TaskfanError):
     http_status = HTTPStatus.BAD_REQUEST
 
 
-class MappingUpdateTimeout(TaskfanError):
-    """A document with a new field that did not get into the mapping. Source: `TransportShardBulkAction`."""
-
-    kind = "mapper_exception"
-    http_status = HTTPStatus.INTERNAL_SERVER_ERROR
-
-    def __init__(self) -> None:
-        super().__init__("timed out while waiting for a dynamic mapping update")
-
-
 class StrictDynamicMapping(TaskfanError):
     """A new field where the mapping allows none. Source: `StrictDynamicMappingException`."""
 
