@@ -6,10 +6,9 @@ import time
 from collections.abc import Mapping, Sequence
 
 from taskfan.cluster import Cluster
+from taskfan.cluster.messages import Progress
 from tests.bench.bench import Bench
-from tests.bench.client_process import ClientProcess
-from tests.bench.figures import Figure, of_samples
-from tests.bench.http_client import ask_all, http_ask
+from tests.bench.figures import Facts, Figure, of_samples
 from tests.bench.processes import cpu_s, parent_of, private_kib, proportional_kib
 
 # The first checks and elections are over by then.
@@ -17,7 +16,7 @@ SETTLE_S = 1.0
 
 
 def opened_name(nodes: int) -> str:
-    """The figure's name."""
+    """The name of the figure: what a start takes longer by, in turn with one that opens no links."""
     return f"mesh of {nodes} nodes opened"
 
 
@@ -32,29 +31,37 @@ def mesh_memory_name(nodes: int) -> str:
 
 
 def mesh(bench: Bench) -> list[Figure]:
-    """Memory and processor time of idle nodes, before and after each has opened a link to each."""
+    """Memory and processor time of idle nodes, without links and with all of them, and what it takes to open these."""
     figures = []
     for nodes in bench.sizes.meshes:
-        bench.say(f"mesh, {nodes} nodes")
-        with Cluster(nodes=nodes) as cluster:
-            figures += _memory(cluster, f"{nodes} idle nodes")
-            figures += _idle(cluster, f"{nodes} idle nodes", bench.sizes.idle_s)
-            opened_ms = 1000 * open_mesh(bench.client, cluster.urls)
-            figures.append(of_samples(opened_name(nodes), "ms", [opened_ms], facts={"what": "mesh", "nodes": nodes}))
-            figures += _memory(cluster, f"mesh of {nodes}")
-            figures += _idle(cluster, f"{nodes} idle nodes in a mesh", bench.sizes.idle_s)
+        idle, linked, opened = list[float](), list[float](), list[float]()
+        for round_number in range(bench.sizes.mesh_rounds):
+            bench.say(f"mesh, {nodes} nodes")
+            for is_mesh, ready in ((False, idle), (True, linked)):
+                what = f"mesh of {nodes}" if is_mesh else f"{nodes} idle nodes"
+                cluster, took_ms = _started(nodes, is_mesh=is_mesh)
+                with cluster:
+                    ready.append(took_ms)
+                    if round_number == 0:
+                        figures += _memory(cluster, what)
+                        figures += _idle(cluster, f"{nodes} idle nodes{' in a mesh' * is_mesh}", bench.sizes.idle_s)
+            opened.append(linked[-1] - idle[-1])
+        facts: Facts = {"what": "mesh", "nodes": nodes}
+        figures.append(of_samples(opened_name(nodes), "ms", opened, facts=facts))
+        figures.append(of_samples(f"mesh of {nodes} nodes ready, from a warm supervisor", "ms", linked))
     return figures
 
 
-def open_mesh(client: ClientProcess, urls: Sequence[str]) -> float:
-    """Have every node list all nodes at once, for which each opens its links. Returns seconds until all have answered.
+def _started(nodes: int, *, is_mesh: bool) -> tuple[Cluster, float]:
+    """A cluster, and the milliseconds from its loaded supervisor until it was ready."""
+    loaded_s = list[float]()
 
-    Raises:
-        AssertionError: a node did not reach another.
-    """
-    took_s, answers = client.run(ask_all, [http_ask(url, "/_tasks?actions=none&timeout=60s") for url in urls])
-    assert all(b"node_failures" not in answer for answer in answers)
-    return took_s
+    def note(progress: Progress) -> None:
+        if progress.step == "loaded":
+            loaded_s.append(time.perf_counter())
+
+    cluster = Cluster(nodes=nodes, mesh=is_mesh).start(note)
+    return cluster, 1000 * (time.perf_counter() - loaded_s[0])
 
 
 def _memory(cluster: Cluster, what: str) -> list[Figure]:

@@ -15,6 +15,7 @@ class Sizes:
         warm: number of nodes → how often a start is timed from a supervisor that has loaded.
         added: how many nodes join a running cluster, one by one.
         meshes: numbers of nodes of which every one opens a link to every other.
+        mesh_rounds: starts of each, in turn with starts that open none.
         loads: numbers of live tasks on three nodes.
         spread: numbers of nodes that an idle list goes over.
         connections: how many of them ask at once where answers a second are counted.
@@ -35,6 +36,7 @@ class Sizes:
     warm: Mapping[int, int]
     added: int
     meshes: tuple[int, ...]
+    mesh_rounds: int
     loads: tuple[int, ...]
     spread: tuple[int, ...]
     connections: tuple[int, ...]
@@ -61,6 +63,7 @@ WHOLE = Sizes(
     warm={3: 9, 5: 9, 10: 5, 50: 3, 100: 3, 200: 3},
     added=5,
     meshes=(50, 100),
+    mesh_rounds=3,
     loads=(0, 100, 1000, 5000, 50_000),
     spread=(5, 10, 50, 100, 200),
     connections=(1, 8, 64),
@@ -87,6 +90,7 @@ QUICK = Sizes(
     warm={3: 3, 5: 3},
     added=2,
     meshes=(50,),
+    mesh_rounds=2,
     loads=(0, 1000, 5000),
     spread=(5, 20, 50),
     connections=(1, 8),
@@ -113,6 +117,7 @@ TINY = Sizes(
     warm={2: 1},
     added=1,
     meshes=(3,),
+    mesh_rounds=1,
     loads=(0, 5),
     spread=(2, 3),
     connections=(1, 2),

@@ -23,6 +23,8 @@ pytest_plugins = ["pytester"]
 @pytest.fixture(autouse=True)
 def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As in a process that has not started a cluster."""
+    # What tests before this one kept would be counted; those after it have it made again.
+    warm._warmth.end()
     warmth = warm._Warmth()
     monkeypatch.setattr(warm, "_warmth", warmth)
     yield

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import shlex
 import signal
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +21,12 @@ from taskfan.cluster.cli_status import status
 from taskfan.cluster.cli_tasks import cancel, tasks, work
 
 if TYPE_CHECKING:
-    from taskfan.cluster.messages import ClusterStatus
+    from taskfan.cluster.messages import ClusterStatus, Progress
 
 _AS_PROGRAM = object()
+# Fewer are open before anybody could read how far they are.
+_MANY_LINKS = 500
+_ERASE_LINE = f"\r{' ' * 50}\r"
 INTERRUPTED = 128 + signal.SIGINT
 
 
@@ -77,6 +81,7 @@ for command in (tasks, cancel, work, load, journal, fault, partition, heal, stat
 @click.option("--port-offset", type=int, default=0, help="Added to every port, those of --config too.")
 @click.option("--any-port", is_flag=True, help="Let the system choose the ports that --config does not name.")
 @click.option("--time-scale", type=float, help="Factor on the times of checks and elections; 0.1: ten times as quick.")
+@click.option("--mesh", is_flag=True, default=None, help="Open all links between nodes first, not when each is needed.")
 @click.option("--journal", is_flag=True, default=None, help="Nodes note what happens: see `taskfan journal`.")
 @click.option("--foreground", is_flag=True, help="Stay, and stop the cluster with Ctrl-C.")
 @click.option(
@@ -95,6 +100,7 @@ def up(foreground: bool, as_json: bool, ends_with: int | None, **options: Any) -
       taskfan up -n 5
       taskfan up -n 3 --coordinating-only 1 --name second --port-offset 1000
       taskfan up --config cluster.yml
+      taskfan up -n 50 --mesh
 
     \b
     A config file:
@@ -122,7 +128,7 @@ def _up(foreground: bool, as_json: bool, ends_with: int | None, options: dict[st
     # Unless it is said, a config file may name it; by that name it is then found.
     options["name"] = _given("name", also_by_environment=options["config"] is None)
     cluster = Cluster.kept(**options)
-    with cluster.start():
+    with cluster.start(_show_links if sys.stderr.isatty() else None):
         # A reader that has seen enough, such as `head`, takes nothing back.
         with contextlib.suppress(BrokenPipeError):
             _print_up(cluster.status(), time.monotonic() - began_s, as_json, foreground)
@@ -136,6 +142,14 @@ def _up(foreground: bool, as_json: bool, ends_with: int | None, options: dict[st
                 cluster.wait_for_end()
     if foreground:
         click.echo(f"Cluster [{cluster.name}] is stopped.", err=True)
+
+
+def _show_links(progress: Progress) -> None:
+    """Rewrite one line on a terminal while a large mesh opens its links."""
+    if progress.step == "linking" and progress.of >= _MANY_LINKS:
+        click.echo(f"\rLinks opened: {progress.done:,} of {progress.of:,}", nl=False, err=True)
+    elif progress.step == "linked" and progress.of >= _MANY_LINKS:
+        click.echo(_ERASE_LINE, nl=False, err=True)
 
 
 def _end_interrupts() -> None:

@@ -45,6 +45,8 @@ class Cluster:
         config: path of a YAML file, or its content: `cluster` is a map of settings, `nodes` a list of such maps.
         node_name: template for the names of nodes; `{n}` counts from 1.
         time_scale: factor on the times of checks: 0.1 notices a silent node ten times sooner.
+        mesh: whether it is ready only when every node has its link to every other; otherwise each is opened when it is
+            first needed. Nodes that are added open theirs too.
         journal: whether nodes note what happens to them from the first moment on; see `journal` and `switch_journal`.
         settings: settings of the whole cluster and all nodes, under OpenSearch's names.
         directory: keeps node ids and logs there; by default a directory that is removed at the end.
@@ -66,6 +68,7 @@ class Cluster:
         config: str | Path | Mapping[str, object] | None = None,
         node_name: str = "opensearch-node{n}",
         time_scale: float | None = None,
+        mesh: bool | None = None,
         journal: bool | None = None,
         settings: Mapping[str, object] | None = None,
         directory: str | Path | None = None,
@@ -81,6 +84,7 @@ class Cluster:
             any_port=any_port and http_port is None and transport_port is None,
             node_name=node_name,
             time_scale=time_scale,
+            mesh=mesh,
             journal=journal,
             settings=settings,
             config=read_config_file(str(config)) if isinstance(config, str | Path) else config,

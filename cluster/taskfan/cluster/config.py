@@ -45,6 +45,7 @@ class NodeConfig(msgspec.Struct, frozen=True):
     coordination: CoordinationSettings
     # What was said, not what follows from it: `GET /_nodes` shows it.
     explicit: dict[str, str]
+    mesh: bool
     journal: bool
     journal_max_bytes: int
 
@@ -80,6 +81,7 @@ class Options(msgspec.Struct, frozen=True):
     # {n} is the number of the node, from 1.
     node_name: str = "opensearch-node{n}"
     time_scale: float | None = None
+    mesh: bool | None = None
     journal: bool | None = None
     settings: Mapping[str, object] | None = None
     config: Mapping[str, object] | None = None
@@ -197,6 +199,7 @@ def _named_options(options: Options) -> dict[str, object]:
     named = {
         "cluster.name": options.name,
         "taskfan.time_scale": options.time_scale,
+        "taskfan.mesh": options.mesh,
         "taskfan.journal": options.journal,
     }
     return {name: value for name, value in named.items() if value is not None}
@@ -265,6 +268,7 @@ def _node(number: int, values: dict[str, Any], options: Options, count: int) -> 
         local_sockets=value("transport.local_sockets"),
         connect_timeout_s=value("transport.connect_timeout") * scale,
         coordination=_coordination(value, scale),
+        mesh=value("taskfan.mesh"),
         journal=value("taskfan.journal"),
         journal_max_bytes=value("taskfan.journal_max_size"),
         explicit={name: _shown(setting) for name, setting in values.items()},

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, TextIO
 
 from taskfan.cluster.async_channel import Channel
 from taskfan.cluster.channel import ChannelClosed
-from taskfan.cluster.event_loop import new_event_loop
 from taskfan.cluster.fault_messages import MOST_HITS_TOLD, AskHits, FaultsSet, HitsTold, SetFaults
 from taskfan.cluster.fork_server import BLOCKED_SIGNALS
 from taskfan.cluster.machine import LocalMachine
+from taskfan.cluster.member_loop import new_member_loop
 from taskfan.cluster.member_transport import make_transport
+from taskfan.cluster.mesh import Mesh
 from taskfan.cluster.messages import Bound, CannotStart, Holds, Join, JournalTold, MemberSpec, TellJournal
 from taskfan.coordinator import ACTIONS as COORDINATING_ACTIONS
 from taskfan.coordinator.http.messages import HttpSettings
@@ -90,7 +91,7 @@ def main(node_name: str, control: socket.socket, http: socket.socket) -> int:
     gc.enable()
     gc.set_threshold(*GC_THRESHOLDS)
     # Not `asyncio.run`: what that does besides costs each member half a megabyte, and the process ends with this.
-    loop = new_event_loop()
+    loop = new_member_loop()
     asyncio.set_event_loop(loop)
     return loop.run_until_complete(_run(control, http))
 
@@ -113,6 +114,7 @@ class Member:
         self.clock = SystemClock(on_error=_log_error)
         self._membership: Membership | None = None
         self._rest: RestServer | None = None
+        self._mesh: Mesh | None = None
 
     def stop(self) -> None:
         """Have `run` end by itself, soon."""
@@ -163,7 +165,7 @@ class Member:
         """
         spec = self.spec
         local = spec.node.discovery_node(spec.node_id, spec.ephemeral_id, spec.http_port, transport_port)
-        store: StateStore = FileStore(pathlib.Path(spec.state_path)) if spec.state_path else MemoryStore()
+        store: StateStore = FileStore(spec.state_path) if spec.state_path else MemoryStore()
         self._coordinator = Coordinator(local, spec.cluster_name, spec.node.coordination, store.load())
         self.faults = FaultyTransport(self.transport, _ACTIONS_BY_NAME)
         self.faults.introduce(local)
@@ -201,10 +203,14 @@ class Member:
     async def _tell(self, channel: Channel) -> None:
         """Tell the supervisor what this node knows of the cluster, again whenever that changes."""
         state = self.node.cluster_state
+        if self.spec.node.mesh:
+            self._mesh = Mesh(self.node.local.id, self.transport, self.clock, channel.send)
         while True:
             processes = frozenset(node.ephemeral_id for node in state)
             voters = self._coordinator.core.accepted.voters
             channel.send(Holds(state.term, state.version, state.manager_id or "", processes, voters))
+            if self._mesh is not None:
+                self._mesh.take(state)
             state = await self.node.newer_cluster_state(state)
 
     async def _serve(self) -> None:
@@ -236,6 +242,8 @@ class Member:
         if self._membership is not None:
             # First: what else ends here must not look like trouble of others to it.
             self._membership.close()
+        if self._mesh is not None:
+            self._mesh.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GRACE_S):
                 if self._rest is not None:

@@ -26,6 +26,7 @@ from taskfan.cluster.messages import (
     Forked,
     Holds,
     JournalTold,
+    Linked,
     MemberSpec,
     NodeState,
     NodeStatus,
@@ -56,6 +57,8 @@ class MemberProcess:
         self.reason = ""
         # What it said last of the cluster.
         self.holds: Holds | None = None
+        # And of its links, if it is part of a mesh.
+        self.linked: Linked | None = None
         self.faults_version = 0
         # Whether it keeps a journal, or will; and the last it was told of that.
         self.journal_on = config.journal
@@ -99,6 +102,10 @@ class MemberProcess:
     @property
     def is_cluster_manager_eligible(self) -> bool:
         return self.config.is_cluster_manager_eligible
+
+    @property
+    def is_of_mesh(self) -> bool:
+        return self.config.mesh
 
     @property
     def name(self) -> str:
@@ -153,7 +160,7 @@ class MemberProcess:
         self._directory.limit_log(Path(self.log))
         ours, theirs = socket.socketpair()
         self.number, self._phase, self.pid, self.reason = number, "starting", 0, ""
-        self.holds, self._is_bound, self._refusal = None, False, None
+        self.holds, self.linked, self._is_bound, self._refusal = None, None, False, None
         self.faults_version = 0
         self.ephemeral_id = node_id_from_bytes(os.urandom(16))
         try:
@@ -188,12 +195,14 @@ class MemberProcess:
     async def _read(self, channel: Channel) -> None:
         with contextlib.suppress(ChannelClosed):
             while True:
-                match await channel.receive(Bound | Holds | CannotStart | FaultsSet | HitsTold | JournalTold):
+                match await channel.receive(Bound | Holds | Linked | CannotStart | FaultsSet | HitsTold | JournalTold):
                     case Bound(port):
                         self.record.transport_port, self._is_bound = port, True
                         self.let_go_of_ports()
                     case Holds() as holds:
                         self.holds = holds
+                    case Linked() as linked:
+                        self.linked = linked
                     case FaultsSet(version):
                         self.faults_version = version
                     case JournalTold(number, problem):

@@ -48,9 +48,11 @@ class Release(msgspec.Struct, tag="release"):
 
 
 class Progress(msgspec.Struct, tag="progress"):
-    """How far the start is."""
+    """How far the start is. Of links, which only a mesh opens then, `done` are there `of` so many."""
 
-    step: Literal["loaded", "bound", "serving", "ready"]
+    step: Literal["loaded", "bound", "serving", "linking", "linked", "ready"]
+    done: int = 0
+    of: int = 0
 
 
 # ---------------------------------------------------------------------- command line or Python, and the supervisor
@@ -315,6 +317,20 @@ class Holds(msgspec.Struct, tag="holds"):
     manager_id: str
     processes: frozenset[str]
     voters: tuple[str, ...]
+
+
+class Linked(msgspec.Struct, tag="linked"):
+    """How far a member of a mesh is with its links to all others; sent when that changes.
+
+    Args:
+        version: of the cluster state whose nodes are meant.
+        missing: nodes, by ephemeral id, to which it has no link yet and may still have one.
+        failed: why a link could not be opened, by the other's ephemeral id.
+    """
+
+    version: int
+    missing: frozenset[str]
+    failed: dict[str, str] = {}
 
 
 class CannotStart(msgspec.Struct, tag="cannot_start"):

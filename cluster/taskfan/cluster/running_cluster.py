@@ -16,7 +16,14 @@ from taskfan.cluster.config import ClusterConfig, NodeConfig, added_node
 from taskfan.cluster.errors import ClusterError
 from taskfan.cluster.fork_server import ForkServer
 from taskfan.cluster.member_process import MemberProcess
-from taskfan.cluster.membership import has_manager_to_be, newest, one_that_must_stay, voters_of, what_is_missing
+from taskfan.cluster.membership import (
+    has_manager_to_be,
+    newest,
+    one_that_must_stay,
+    voters_of,
+    what_is_missing,
+)
+from taskfan.cluster.mesh_links import wait_for_links
 from taskfan.cluster.messages import ClusterStatus, Ended, Join, Progress, Report
 from taskfan.cluster.readiness import NotReady, check_list, check_roots
 from taskfan.cluster.state_directory import ClusterRecord, NodeRecord, StateDirectory
@@ -315,6 +322,9 @@ class RunningCluster:
         if ended := [member for member in members if not member.has_process]:
             raise ended[0].failure()
         on_progress(Progress("serving"))
+        if any(member.is_of_mesh for member in self.members):
+            limit_s = FAULTY_TIMEOUT_S if self.faults_line else None
+            await wait_for_links(self.members, self._news, on_progress, limit_s)
 
     async def _agreed(self) -> None:
         """Wait until all members that run know who is there, as far as they can. The caller bounds the wait."""

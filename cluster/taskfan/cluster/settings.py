@@ -170,6 +170,9 @@ SETTINGS: Mapping[str, Setting] = {
     "cluster.initial_cluster_manager_nodes": Setting(
         _names, None, "Who votes first; the first three eligible nodes by itself.", of_cluster=True
     ),
+    "taskfan.mesh": Setting(
+        _switch, False, "Whether the node opens its links to all others as it starts, not each when it is needed."
+    ),
     "taskfan.journal": Setting(_switch, False, "Whether nodes note what happens to them; `taskfan journal` shows it."),
     "taskfan.journal_max_size": Setting(_bytes, 64 << 20, "Of a journal; one before it is kept beside it."),
     "taskfan.time_scale": Setting(_scale, 1.0, "Factor on the times of checks and elections.", of_cluster=True),

@@ -184,8 +184,8 @@ class SendingEnd(LinkEnd):
         super().__init__(context, to.id, context.lamport.tick(), context.settings.check_interval_s)
         self.to = to
         self._waiting: dict[int, Waiting] = {}
-        # Why it could not be opened; None once it is open.
-        self._not_connected: str | None = None
+        # Why it could not be opened; None while that is not known, and once it is open.
+        self.not_connected: str | None = None
 
     def __str__(self) -> str:
         return f"to [{self.to.name}][{self.to.transport_address}]"
@@ -262,7 +262,7 @@ class SendingEnd(LinkEnd):
 
     def refuse(self, detail: str) -> None:
         """It could not be opened."""
-        self._not_connected = detail
+        self.not_connected = detail
         self.close(f"not connected: {detail}", logging.INFO)
 
     def _take(self, frame: pb.Frame, content: str) -> None:
@@ -290,10 +290,10 @@ class SendingEnd(LinkEnd):
     def _closed(self) -> None:
         node = self.to
         for waiting in list(self._waiting.values()):
-            if self._not_connected is None:
+            if self.not_connected is None:
                 why: TaskfanError = NodeDisconnected(node.name, node.transport_address, waiting.action)
             else:
-                why = NodeNotConnected(node.name, node.transport_address, self._not_connected)
+                why = NodeNotConnected(node.name, node.transport_address, self.not_connected)
             self.answer(waiting.request_id, why)
 
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from taskfan.node import frames
@@ -85,6 +85,8 @@ class LinkTransport:
         self._receiving: dict[ReceivingEnd, None] = {}
         self._carriers: dict[SendingEnd, asyncio.Task[object]] = {}
         self._link_listeners: list[Callable[[str, str], None]] = []
+        # Who waits for a link that is being opened.
+        self._connecting: dict[SendingEnd, list[Callable[[str], None]]] = {}
         # Asked before a stream is opened: it may wait, within the limit of the opening, or raise StreamBroken.
         self.before_opening: Callable[[DiscoveryNode], Awaitable[None]] | None = None
 
@@ -122,6 +124,20 @@ class LinkTransport:
     def new_request_id(self) -> int:
         """A number that no other request from here has."""
         return next(self._request_ids)
+
+    def connect(self, to: DiscoveryNode, tell: Callable[[str], None]) -> None:
+        """Open the link to a node, if there is none yet. `tell` is called once, perhaps before this returns: with
+        nothing when the link is open, else with what it failed for.
+        """
+        try:
+            link = self._link_to(to)
+        except NodeNotConnected as error:
+            tell(str(error))
+            return
+        if link.is_open:
+            tell("")
+        else:
+            self._connecting.setdefault(link, []).append(tell)
 
     def disconnect(self, node_id: str) -> None:
         """Close the link to a node, as when it left the cluster state."""
@@ -175,10 +191,6 @@ class LinkTransport:
         finally:
             await stream.close()
 
-    def _links(self) -> Iterator[LinkEnd]:
-        yield from self._sending.values()
-        yield from self._receiving
-
     def _link_to(self, to: DiscoveryNode) -> SendingEnd:
         """The link to a node; a new one, which opens meanwhile, when there is none."""
         link = self._sending.get((to.id, to.transport_address))
@@ -199,6 +211,7 @@ class LinkTransport:
         """Close one of them."""
         if not link.is_closed:
             link.close(reason)
+            self._tell_connected(link, reason)
             # It may still be waiting for the handshake.
             self._carriers[link].cancel()
 
@@ -211,6 +224,7 @@ class LinkTransport:
                 stream = self._open_stream(link.to)
                 remote = await self._greet(stream, link)
             self._meet(remote)
+            self._tell_connected(link, "")
             await self._carry(link, stream)
         except StreamBroken as error:
             _log.info("%s: no link %s: %s", self.local, link, error)
@@ -221,6 +235,7 @@ class LinkTransport:
             link.refuse(str(error))
         finally:
             link.close("its carrier was stopped")
+            self._tell_connected(link, link.not_connected or "the link was closed")
             place = (link.to.id, link.to.transport_address)
             if self._sending.get(place) is link:
                 del self._sending[place]
@@ -229,6 +244,10 @@ class LinkTransport:
                     listener(link.node_id, link.incarnation_id or link.to.ephemeral_id)
             if stream is not None:
                 await stream.close()
+
+    def _tell_connected(self, link: SendingEnd, problem: str) -> None:
+        for tell in self._connecting.pop(link, ()):
+            tell(problem)
 
     async def _greet(self, stream: FrameStream, link: SendingEnd) -> Identity:
         await stream.write(frames.handshake_frame(link.number, self.local, link.node_id))
@@ -263,8 +282,10 @@ class LinkTransport:
 
     def _meet(self, remote: Identity) -> None:
         """Close what links there are with a former process of this node."""
-        for link in list(self._links()):
-            if link.node_id == remote.node_id and link.incarnation_id not in ("", remote.incarnation_id):
+        links: tuple[LinkEnd, ...] = (*self._sending.values(), *self._receiving)
+        # Of a mesh there are many, and this looks at all of them for each that is opened.
+        for link in [link for link in links if link.node_id == remote.node_id]:
+            if link.incarnation_id not in ("", remote.incarnation_id):
                 link.close("the node was restarted")
 
     def _supersede(self, opener: Identity, number: int) -> None:

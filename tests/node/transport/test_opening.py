@@ -32,6 +32,34 @@ async def test_every_request_that_waits_for_a_link_fails_with_it(world: World) -
     assert [type(outcome) for outcome in outcomes] == [NodeNotConnected] * 3
 
 
+async def test_a_link_can_be_opened_before_anything_is_sent_and_is_then_the_one_for_requests(world: World) -> None:
+    a, b = await world.member("a"), await world.member("b")
+    told: list[str] = []
+    a.transport.connect(b.node, told.append)
+    a.transport.connect(b.node, told.append)
+    await until(world.clock, lambda: len(told) == 2, "the link did not open")
+    (link,) = a.transport.sending_links()
+    a.transport.connect(b.node, told.append)
+    assert told == ["", "", ""]
+    await a.send(b)
+    assert a.transport.sending_links() == [link]
+
+
+async def test_whoever_has_a_link_opened_is_told_why_it_cannot_be(world: World) -> None:
+    a, gone = await world.member("a"), await world.member("gone")
+    await world.kill(gone)
+    told: list[str] = []
+    a.transport.connect(gone.node, told.append)
+    await until(world.clock, lambda: told, "nothing was told")
+    a.transport.connect(gone.node, told.append)
+    a.transport.disconnect("gone-id")
+    await until(world.clock, lambda: len(told) == 2, "nothing was told of a link that was closed")
+    await a.transport.close()
+    a.transport.connect(gone.node, told.append)
+    address = gone.node.transport_address
+    assert told == ["Node not connected", "disconnected from here", f"[gone][{address}] transport is closed"]
+
+
 async def test_a_link_to_another_cluster_is_refused_and_both_are_named(world: World) -> None:
     a, b = await world.member("a", cluster="blue"), await world.member("b", cluster="green")
     with pytest.raises(NodeNotConnected) as caught:
