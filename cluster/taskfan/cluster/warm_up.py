@@ -13,8 +13,8 @@ import traceback
 
 from taskfan.cluster.async_channel import Channel
 from taskfan.cluster.config import NodeConfig, Options, cluster_config
-from taskfan.cluster.event_loop import new_event_loop
 from taskfan.cluster.member import Member, log_to
+from taskfan.cluster.member_loop import new_member_loop
 from taskfan.cluster.member_transport import make_transport
 from taskfan.cluster.messages import Bound, Holds, Join, MemberSpec
 from taskfan.cluster.readiness import check_list, check_roots
@@ -30,7 +30,7 @@ def warm_up() -> None:
     # With the default transport: no object of gRPC may be there when a process forks.
     config = cluster_config(Options(nodes=1, any_port=True)).nodes[0]
     try:
-        with open(os.devnull, "w") as nowhere, asyncio.Runner(loop_factory=new_event_loop) as runner:
+        with open(os.devnull, "w") as nowhere, asyncio.Runner(loop_factory=new_member_loop) as runner:
             log_to(nowhere)
             runner.run(_run_members(config))
     except Exception:

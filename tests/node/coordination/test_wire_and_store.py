@@ -60,20 +60,49 @@ def test_each_kind_of_request_is_an_action_of_its_own() -> None:
 @pytest.mark.parametrize("kind", ["memory", "file"])
 def test_a_store_gives_back_what_was_saved_last(kind: str, tmp_path: pathlib.Path) -> None:
     path = tmp_path / "state.json"
-    store: StateStore = FileStore(path) if kind == "file" else MemoryStore()
+    store: StateStore = FileStore(str(path)) if kind == "file" else MemoryStore()
 
     assert store.load() is None
     store.save(Persisted(6, STATE))
     store.save(Persisted(7, STATE))
     assert store.load() == Persisted(7, STATE)
     if kind == "file":
-        assert FileStore(path).load() == Persisted(7, STATE)
+        assert FileStore(str(path)).load() == Persisted(7, STATE)
         assert [file.name for file in tmp_path.iterdir()] == ["state.json"]
 
 
 def test_a_file_that_is_no_state_is_an_error_that_names_it(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "state.json"
-    path.write_text('{"term": "seven"}')
+    path.write_text('{"term": "seven"}\n')
 
     with pytest.raises(ValueError, match=r"state\.json is not a saved cluster state"):
-        FileStore(path).load()
+        FileStore(str(path)).load()
+
+
+@pytest.mark.parametrize("finished", [[], [Persisted(6, STATE), Persisted(7, STATE)]])
+def test_a_line_that_was_not_finished_was_not_kept(finished: list[Persisted], tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "state.json"
+    first = FileStore(str(path))
+    first.load()
+    for persisted in [*finished, Persisted(8, STATE)]:
+        first.save(persisted)
+    path.write_bytes(path.read_bytes()[:-1])
+
+    second = FileStore(str(path))
+    assert second.load() == (finished[-1] if finished else None)
+    second.save(Persisted(9, STATE))
+    assert FileStore(str(path)).load() == Persisted(9, STATE)
+
+
+def test_a_file_of_former_states_begins_anew(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "state.json"
+    store = FileStore(str(path))
+    store.load()
+    sizes = []
+    for term in range(1, 3000):
+        store.save(Persisted(term, STATE))
+        sizes.append(path.stat().st_size)
+
+    assert min(sizes[1:]) < sizes[0] + 10 < 10 * sizes[0] < max(sizes) <= 1 << 20
+    assert FileStore(str(path)).load() == Persisted(2999, STATE)
+    assert [file.name for file in tmp_path.iterdir()] == ["state.json"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-import pathlib
 from typing import Protocol
 
 import msgspec
 
 from taskfan.node.coordination.state import Persisted
+
+# Of a file with its former lines: some states of a large cluster.
+_MOST_BYTES = 1 << 20
 
 
 class StateStore(Protocol):
@@ -35,28 +37,43 @@ class MemoryStore:
 
 
 class FileStore:
-    """Keeps it in a file, which is whole at every moment.
+    """Keeps it as the last line of a file; the lines before it are what was kept before.
 
-    It is not forced to the disk: a process that is killed has saved it, and a machine that fails ends the
-    whole cluster.
+    A line is added, because to put a new file in place of the old one costs a member that starts a tenth of its time. A
+    last line that is not whole is one of a process that was killed in the midst of it, and was not kept yet. It is not
+    forced to the disk: a process that is killed has saved it, and a machine that fails ends the whole cluster.
     """
 
-    def __init__(self, path: pathlib.Path) -> None:
+    def __init__(self, path: str) -> None:
         self._path = path
+        # How many bytes may be added before the file begins anew.
+        self._room_bytes = 0
 
     def load(self) -> Persisted | None:
         """What was saved last. Raises ValueError, with the path, when the file holds something else."""
         try:
-            data = self._path.read_bytes()
+            with open(self._path, "rb") as file:
+                *lines, _unfinished = file.read().split(b"\n")
         except FileNotFoundError:
+            self._room_bytes = _MOST_BYTES
             return None
         try:
-            return msgspec.json.decode(data, type=Persisted)
+            return msgspec.json.decode(lines[-1], type=Persisted) if lines else None
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             raise ValueError(f"{self._path} is not a saved cluster state: {error}") from None
 
     def save(self, persisted: Persisted) -> None:
         """Raises OSError when the file cannot be written."""
-        new = self._path.with_suffix(".new")
-        new.write_bytes(msgspec.json.encode(persisted))
-        os.replace(new, self._path)
+        line = msgspec.json.encode(persisted) + b"\n"
+        room_bytes, self._room_bytes = self._room_bytes - len(line), 0
+        if room_bytes >= 0:
+            with open(self._path, "ab") as file:
+                file.write(line)
+        else:
+            room_bytes = _MOST_BYTES - len(line)
+            new = f"{self._path}.new"
+            with open(new, "wb") as file:
+                file.write(line)
+            os.replace(new, self._path)
+        # Only now: after a line that could not be written whole the file begins anew.
+        self._room_bytes = room_bytes
