@@ -15,7 +15,7 @@ from tests.bench.bench import Bench
 from tests.bench.figures import Facts, Figure, at_share, number
 from tests.bench.http_client import Ask, Connection, http_ask
 from tests.bench.live_tasks import Load
-from tests.bench.stages import DISPATCH, EXECUTE, FLUSH, HANDLER, HTTP_IN, LINK_IN, RECEIVE, SEND, begin, end
+from tests.bench.stages import DISPATCH, EXECUTE, FLUSH, HANDLER, HTTP_IN, LINK_IN, RECEIVE, REPLY, SEND, begin, end
 from tests.bench.stand_in import started_by
 
 NODES = 3
@@ -174,16 +174,16 @@ def _of_asked(other: _Trace, asked_ns: int, until_ns: int, done: list[int]) -> I
     link_in = other.first(begin(LINK_IN), asked_ns, until_ns)
     receive = other.first(begin(RECEIVE), link_in, until_ns)
     handler, handled = other.first(begin(HANDLER), receive, until_ns), other.first(end(HANDLER), receive, until_ns)
-    received = other.first(end(RECEIVE), handled, until_ns)
-    flush, flushed = other.first(begin(FLUSH), received, until_ns), other.first(end(FLUSH), received, until_ns)
+    reply = other.first(begin(REPLY), handled, until_ns)
+    flush, flushed = other.first(begin(FLUSH), reply, until_ns), other.first(end(FLUSH), reply, until_ns)
     done.append(flush)
     points = (
         (WIRE, "request to a node, until it is read", asked_ns, link_in),
         (ASKED, "frame read", link_in, receive),
         (ASKED, "task registered", receive, handler),
         (ASKED, "tasks rendered", handler, handled),
-        (ASKED, "task ended, reply packed", handled, received),
-        (ASKED, "reply put in a frame", received, flush),
+        (ASKED, "task ended, reply packed", handled, reply),
+        (ASKED, "reply put in a frame", reply, flush),
         (ASKED, "reply written", flush, flushed),
     )
     yield from (((where, stage), (until - since) / 1000) for where, stage, since, until in points)

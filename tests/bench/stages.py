@@ -25,10 +25,11 @@ EXECUTE = Function("taskfan.node.node", "Node.execute", LIST)
 SEND = Function("taskfan.node.node", "Node.ask", LIST_OF_NODE)
 HANDLER = Function("taskfan.node.actions.list_tasks", "LIST_OF_NODE.handler")
 RECEIVE = Function("taskfan.node.node", "Node.receive", LIST_OF_NODE)
+REPLY = Function("taskfan.node.receiving_end", "ReceivingEnd.reply", LIST_OF_NODE)
 LINK_IN = Function("taskfan.node.http2_socket", "Http2Socket.data_received")
 FLUSH = Function("taskfan.node.http2_socket", "Http2Socket.flush")
 
-FUNCTIONS = (HTTP_IN, DISPATCH, EXECUTE, SEND, HANDLER, RECEIVE, LINK_IN, FLUSH)
+FUNCTIONS = (HTTP_IN, DISPATCH, EXECUTE, SEND, HANDLER, RECEIVE, REPLY, LINK_IN, FLUSH)
 
 
 def begin(function: Function) -> int:

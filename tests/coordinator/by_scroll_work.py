@@ -75,7 +75,7 @@ def fail_first(cluster: IndexCluster, action: str, times: int, error: Exception)
         asked.append(context.clock.wall_time_ms())
         if len(asked) <= times:
             raise error
-        return await known.handler(context, request)
+        return await known.run(context, request)
 
     node._actions[action] = replace(known, handler=handler)
     return asked

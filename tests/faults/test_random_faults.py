@@ -76,6 +76,6 @@ def test_nothing_is_left(drawn: list[dict[str, Any]], duration: str, wait: bool)
             registry = node.registry
             assert [task.action for task in registry] == []
             assert (registry._holders, registry._children) == ({}, {})
-            assert (node._contexts, node._waiting_for_end) == ({}, {})
+            assert (node.runner._waiting_for_end, len(node.timers._heap)) == ({}, 0)
 
     play(story)

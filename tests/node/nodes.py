@@ -124,7 +124,7 @@ class Nodes:
         """How many children of a task each node has not answered."""
         task = self.contexts[name].task
         holder = self.nodes[task.id.node_id].registry._holders.get(task.id.number)
-        return {} if holder is None else dict(holder.children)
+        return {} if holder is None else holder.counts
 
     def without(self, name: str) -> ClusterState:
         """The next cluster state, in which that node is not."""
@@ -142,11 +142,13 @@ class Nodes:
             registry = node.registry
             assert [str(task.id) for task in registry] == [], name
             assert (registry._holders, registry._children, dict(registry.bans)) == ({}, {}, {}), name
-            assert (node._contexts, node._waiting_for_end, node._waiting_for_state) == ({}, {}, []), name
+            assert (node.runner._waiting_for_end, node._waiting_for_state) == ({}, []), name
 
     async def close(self) -> None:
         for transport in self.transports.values():
             await transport.close()
+        for node in self.nodes.values():
+            node.close()
         await self.clock.close()
 
 

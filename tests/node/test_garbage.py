@@ -117,3 +117,14 @@ def test_work_that_is_cancelled_on_all_nodes() -> None:
         await again_and_again(cancel)
 
     play_nodes(story)
+
+
+def test_simulated_work_that_ends_in_each_way() -> None:
+    ways: list[dict[str, Any]] = [{"outcome": "failure"}, {"nodes": "_all"}, {"via": "execute"}, {"duration": "0"}]
+    children = [{"action": "b", "duration": "10ms", "start_after": "5ms"} | way for way in ways]
+    plan = {"action": "a", "children": children}
+
+    async def story(story: MemoryStory) -> None:
+        await again_and_again(lambda: story.ask("POST", "/_taskfan/work", plan))
+
+    play_nodes(story)

@@ -17,7 +17,7 @@ from taskfan.node.errors import (
     TransportError,
 )
 from taskfan.node.task import Task
-from taskfan.node.transport import InboundLink, Request
+from taskfan.node.transport import Answered, InboundLink, Request
 from tests.node.nodes import BUG, FAIL, HOLD, HOLD_PLAIN, Nodes, play
 
 
@@ -124,8 +124,8 @@ def test_who_asks_without_a_task_is_told_answers_failures_and_what_is_no_answer(
         assert told[3].reason is not None
         assert told[3].reason.startswith("DecodeError")
 
-    async def garbage(_request: Request, _link: InboundLink) -> bytes:
-        return b"\xff"
+    def garbage(_request: Request, _link: InboundLink, answered: Answered) -> None:
+        answered(b"\xff")
 
     play(story)
 
@@ -212,7 +212,7 @@ def test_the_end_of_a_task_can_be_awaited_by_many_and_given_up() -> None:
         waiters = [node.end_of(task) for _ in range(3)]
         waiters[0].cancel()
         await nodes.clock.sleep(0)
-        assert len(node._waiting_for_end[task.id.number]) == 2
+        assert len(node.runner._waiting_for_end[task.id.number]) == 2
 
         nodes.end("root")
         await waiters[1]

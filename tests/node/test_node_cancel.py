@@ -294,7 +294,7 @@ def test_a_list_that_waits_too_long_fails_as_a_whole(timeout_ms: int | None, exp
         with pytest.raises(Timeout, match=words):
             await lists(nodes, request)
         assert (nodes.clock.monotonic_ns() - before_ns) / 1e9 == pytest.approx(expected_s, abs=0.001)
-        assert nodes.nodes["a"]._waiting_for_end == {}
+        assert nodes.nodes["a"].runner._waiting_for_end == {}
 
     play(story)
 

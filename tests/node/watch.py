@@ -159,12 +159,12 @@ class Watch:
             counted = {
                 (number, to): count
                 for number, holder in registry._holders.items()
-                for to, count in holder.children.items()
+                for to, count in holder.counts.items()
             }
             assert counted == {key: count for key, count in out.items() if key[0] not in ended}
             for request in self._network.requests:
                 if request.sender == node and request.token is not None and request.open:
-                    assert request.token.holder.children[request.to] > 0
+                    assert request.token.holder.children[request.to] is request.token
             assert [(node, parent) for parent in registry.bans] == list(
                 dict.fromkeys(ban for ban in self._placed if ban[0] == node)
             )

@@ -28,10 +28,16 @@ def discovery_node(name: str) -> DiscoveryNode:
 class Running:
     """Work that was started; `outcome` is None until it has ended."""
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
+    task: Task
+
+    def __init__(self) -> None:
         self.outcome: pb.WorkResponse | TaskfanError | None = None
         self.ended = asyncio.Event()
+
+    def end(self, outcome: pb.WorkResponse | TaskfanError) -> None:
+        """It has ended."""
+        self.outcome = outcome
+        self.ended.set()
 
     @property
     def response(self) -> pb.WorkResponse:
@@ -91,26 +97,11 @@ class WorkCluster:
         """Start a plan on n0, with node ids as its node filters."""
         known = [node.local.id for node in self.nodes]
         first, _ = plan_work(plan, lambda items: [node for node in known if node in items or items == ["_all"]])
-        registered: asyncio.Future[Running] = asyncio.get_running_loop().create_future()
-
-        async def run() -> None:
-            outcome: pb.WorkResponse | TaskfanError
-            try:
-                outcome = await self.nodes[0].execute(
-                    first.action,
-                    request_of(first, seed),
-                    headers={},
-                    handler=WORK_ACTION,
-                    registered=lambda task: registered.set_result(Running(task)),
-                )
-            except TaskfanError as error:
-                outcome = error
-            running = await registered
-            running.outcome = outcome
-            running.ended.set()
-
-        self.clock.spawn(run(), "work")
-        return await registered
+        running = Running()
+        running.task = self.nodes[0].begin(
+            first.action, request_of(first, seed), running.end, headers={}, handler=WORK_ACTION
+        )
+        return running
 
     async def until(self, condition: Callable[[], object], limit_s: float = 1000.0) -> None:
         """Let virtual time pass until it holds."""
@@ -129,14 +120,21 @@ class WorkCluster:
         await self.node_of(task).cancel(task, reason, wait=wait)
 
     async def left_over(self) -> list[str]:
-        """Tasks and bans that are still there, once what is on its way has arrived."""
+        """Tasks, bans and calls to come that are still there, once what is on its way has arrived."""
         await self.clock.sleep(1)
         bans = [f"{node.local.name} ban of {parent}" for node in self.nodes for parent in node.registry.bans]
-        return self.shown() + bans
+        calls = [
+            f"{node.local.name} calls {len(node.timers._heap)} at a time to come"
+            for node in self.nodes
+            if node.timers._heap
+        ]
+        return self.shown() + bans + calls
 
     async def close(self) -> None:
         for transport in self.transports:
             await transport.close()
+        for node in self.nodes:
+            node.close()
         await self.clock.close()
 
 

@@ -249,6 +249,7 @@ class Member:
                 if self._rest is not None:
                     await self._rest.close()
                 await self.faults.close()
+                self.node.close()
                 await self.clock.close()
         self.journal.switch(False)
 

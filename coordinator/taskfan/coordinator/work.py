@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import msgspec
 
@@ -57,33 +58,11 @@ async def start_work(node: Node, plan: object, *, headers: Mapping[str, str], se
     first, own_seed = plan_work(plan, lambda items: _node_ids(node, items))
     seed = DEFAULT_SEED if seed is None else seed
     seed = seed if own_seed is None else own_seed
-    loop = asyncio.get_running_loop()
-    registered: asyncio.Future[Task] = loop.create_future()
-    ended: asyncio.Future[pb.WorkResponse | TaskfanError] = loop.create_future()
-
-    async def run() -> None:
-        try:
-            response = await node.execute(
-                first.action,
-                request_of(first, seed),
-                headers=headers,
-                handler=WORK_ACTION,
-                registered=lambda task: wake(registered, task),
-            )
-            wake(ended, response)
-        except TaskfanError as error:
-            if registered.done():
-                # As a value: its traceback would hold this frame, which holds the future, and the future it.
-                wake(ended, error.with_traceback(None))
-            else:
-                registered.set_exception(error)
-        finally:
-            # Still open only when the node is closed, or after a bug.
-            registered.cancel()
-            ended.cancel()
-
-    node.clock.spawn(run(), first.action)
-    return StartedWork(await registered, seed, ended)
+    ended: asyncio.Future[pb.WorkResponse | TaskfanError] = asyncio.get_running_loop().create_future()
+    # An error as a value: many may ask for it, or nobody.
+    answered = partial(wake, ended)
+    task = node.begin(first.action, request_of(first, seed), answered, headers=headers, handler=WORK_ACTION)
+    return StartedWork(task, seed, ended)
 
 
 def _node_ids(node: Node, items: Sequence[str]) -> list[str]:

@@ -13,8 +13,8 @@ from google.protobuf.message import DecodeError, Message
 from taskfan.node.clock import Clock
 from taskfan.node.cluster_state import DiscoveryNode
 from taskfan.node.errors import TaskfanError
-from taskfan.node.task import PLAIN, Task, TaskTraits
-from taskfan.node.transport import Answer, Request
+from taskfan.node.task import PLAIN, Task, TaskTraits, TaskType
+from taskfan.node.transport import Answer, InboundLink, Request
 
 if TYPE_CHECKING:
     from taskfan.node.node import Node
@@ -33,16 +33,27 @@ class Action(msgspec.Struct, frozen=True):
     """The name and the handler of a kind of request.
 
     `response` is None for actions that answer only callers on their own node: with any value, to any value.
-    `traits` says what the task of a request will be, before it is registered. `answer_at_once` is the handler once
-    more, for requests of other nodes to an action that never waits: from payload to payload, without a task of asyncio.
+    `traits` says what the task of a request will be, before it is registered.
+
+    Where it `begins`, the handler gives nothing to wait for: it begins `context.work`, which tells its own end by
+    `context.end`. That is for tasks that live long and of which there are many: they hold neither coroutine nor task of
+    asyncio. `answer_at_once` is the handler once more, for requests of other nodes to an action that never waits: from
+    payload to payload.
     """
 
     name: str
-    handler: Callable[[ActionContext, Any], Awaitable[Any]]
+    handler: Callable[[ActionContext, Any], Awaitable[Any] | None]
     request: type[Any]
     response: type[Message] | None = None
     traits: Callable[[Any], TaskTraits] = plain
+    begins: bool = False
     answer_at_once: Callable[[bytes], bytes] | None = None
+
+    def run(self, context: ActionContext, request: Any) -> Awaitable[Any]:
+        """What to wait for, of an action that does not begin."""
+        running = self.handler(context, request)
+        assert running is not None, self.name
+        return running
 
     def read(self, answer: Answer) -> Any:
         """The response that came from another node, or the error."""
@@ -59,14 +70,32 @@ class Action(msgspec.Struct, frozen=True):
 NO_ACTIONS: Mapping[str, Action] = {}
 
 
+class Work(Protocol):
+    """What an action has begun."""
+
+    def stop(self, reason: str) -> None:
+        """Its task was cancelled."""
+
+
 class ActionContext:
-    """What a handler is given: its task, and how to act on its behalf."""
+    """What a handler is given: its task, and how to act on its behalf. Small, for it lives as long as the task.
 
-    __slots__ = ("_on_stop", "node", "task")
+    `link` brought the request; None for one from here. `answered` is told what comes of it, and is None for who awaits
+    the handler, and once it was told.
+    """
 
-    def __init__(self, node: Node, task: Task) -> None:
-        self.node, self.task = node, task
-        # Most work has nothing to stop.
+    __slots__ = ("_on_stop", "answered", "link", "node", "task", "work")
+
+    def __init__(
+        self,
+        node: Node,
+        task: Task,
+        answered: Callable[[Any], object] | None = None,
+        link: InboundLink | None = None,
+    ) -> None:
+        self.node, self.task, self.answered, self.link = node, task, answered, link
+        self.work: Work | None = None
+        # Most work has nothing else to stop.
         self._on_stop: list[Callable[[str], None]] | None = None
 
     @property
@@ -77,6 +106,14 @@ class ActionContext:
     async def execute(self, action: str, request: Any, *, handler: str = "") -> Any:
         """Run an action on this node as a child task of type `transport`. Raises what it raises."""
         return await self.node.execute(action, request, headers=self.task.headers, parent=self.task, handler=handler)
+
+    def begin(
+        self, action: str, request: Any, answered: Callable[[Any], object], *, handler: str = "", type: TaskType
+    ) -> None:
+        """`execute`, or with the type `direct` `send` to this node, without waiting: see `Node.begin`."""
+        self.node.begin(
+            action, request, answered, headers=self.task.headers, parent=self.task, handler=handler, type=type
+        )
 
     async def send(
         self,
@@ -92,9 +129,9 @@ class ActionContext:
             to, action, request, headers=self.task.headers, parent=self.task, handler=handler, timeout_s=timeout_s
         )
 
-    def request(self, action: str, message: Message) -> Request:
+    def request(self, action: str, message: Message, *, handler: str = "") -> Request:
         """What is to be asked of other nodes, on behalf of this task: see `ask`."""
-        return Request(action, message.SerializeToString(), "", self.task.id, self.task.headers)
+        return Request(action, message.SerializeToString(), handler, self.task.id, self.task.headers)
 
     def ask(
         self, to: DiscoveryNode, request: Request, answered: Callable[[Any], object], *, timeout_s: float | None = None
@@ -116,13 +153,19 @@ class ActionContext:
 
     def stop(self, reason: str) -> None:
         """Tell the work that its task was cancelled. Of the node only."""
-        callbacks, self._on_stop = self._on_stop, None
-        for callback in callbacks or ():
+        callbacks, self._on_stop = self._on_stop or [], None
+        if self.work is not None:
+            callbacks.append(self.work.stop)
+        for callback in callbacks:
             try:
                 callback(reason)
             except Exception:
                 # One deaf part of the work must not keep the rest from stopping, nor the bans from being sent.
                 log.exception("stopping [%s]", self.task.id)
+
+    def end(self, outcome: Any) -> None:
+        """What was begun is over: with a response, or a TaskfanError. Once."""
+        self.node.runner.end(self, outcome)
 
     async def sleep_unless_cancelled(self, seconds: float) -> bool:
         """Wait that long, or until the task is cancelled. Returns whether the whole time has passed."""

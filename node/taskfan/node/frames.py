@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from sys import intern
 
 import msgspec
 from google.protobuf.message import DecodeError
@@ -87,7 +88,8 @@ def request_of(message: pb.Request) -> Request:
     """The request that a message carries."""
     headers = message.headers
     return Request(
-        message.action,
+        # Kept as long as the task, and shared by all that have it.
+        intern(message.action),
         message.payload,
         message.handler,
         TaskId.from_wire(message.parent_task_id),

@@ -1,14 +1,14 @@
-"""One node: runs actions here (`execute`) or on another node (`send`), each as a task.
+"""One node: runs actions here (`execute`) or on another node (`send`), each as a task; `begin` and `ask` do not wait.
 
-Registration, counting children, meeting bans, inheriting headers and unregistering before the reply happen here,
-once, for all actions. Source: OpenSearch `TransportAction`, `TransportService`, `TaskManager`.
+Counting children, meeting bans and inheriting headers happen here and in `task_runner`, once, for all actions.
+Source: OpenSearch `TransportService`, `TaskManager`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from google.protobuf.message import DecodeError, Message
@@ -22,14 +22,16 @@ from taskfan.node.errors import ActionNotFound, IllegalArgument, ReceiveTimeout,
 from taskfan.node.ids import TaskId
 from taskfan.node.index.document_ids import DocumentIds
 from taskfan.node.index.scrolls import ReaderContexts
-from taskfan.node.journal import NO_JOURNAL, BanRemoved, BanSet, Journal, TaskRefused, state_event, task_event
+from taskfan.node.journal import NO_JOURNAL, BanRemoved, BanSet, Journal, TaskRefused, state_event
 from taskfan.node.machine import Machine, UnknownMachine
 from taskfan.node.registry import ChildToken, TaskRegistry
 from taskfan.node.shards import Shards
 from taskfan.node.state_updates import NoStateUpdates, StateUpdates
 from taskfan.node.task import NO_HEADERS, Task, TaskType, id_of
-from taskfan.node.transport import Answer, InboundLink, Request, Transport
-from taskfan.node.waiting import answer_within, finish, wait_for
+from taskfan.node.task_runner import Start, TaskRunner
+from taskfan.node.timers import Timers
+from taskfan.node.transport import Answered, InboundLink, Request, Transport
+from taskfan.node.waiting import answer_within, finish, of_bug
 
 __all__ = ["BAN_ACTION", "CHANNEL_WAS_CLOSED", "Action", "ActionContext", "Node", "TaskListener", "wake"]
 
@@ -66,10 +68,11 @@ class Node:
         self._transport = transport
         self._journal = journal
         self._shared_actions, self._actions = actions, dict[str, Action]()
-        self._contexts: dict[int, ActionContext] = {}
-        self._waiting_for_end: dict[int, list[asyncio.Future[None]]] = {}
+        self.timers = Timers(clock)
+        self.runner = TaskRunner(self, journal)
+        # Those that brought requests, and are not closed.
+        self._links: dict[InboundLink, None] = {}
         self._waiting_for_state: list[asyncio.Future[None]] = []
-        self._listeners: list[TaskListener] = []
         self._last_local_request = 0
 
     def add_action(self, action: Action) -> None:
@@ -104,7 +107,8 @@ class Node:
         token = None if parent is None else self.registry.child_started(parent, self.local.id)
         try:
             known = self._find(handler or action)
-            return await self._run(known, action, request, "transport", id_of(parent), headers, registered=registered)
+            start = Start(known, action, request, "transport", id_of(parent), headers)
+            return await self.runner.run(start, registered)
         finally:
             self.carry_out(self.registry.child_ended(token))
 
@@ -130,11 +134,12 @@ class Node:
             TransportError: `failure to send`, caused by TaskCancelled: the parent was cancelled.
             TaskfanError: what the handler or the transport raises; a bug of the handler too, made one.
         """
-        token = None if parent is None else self._start_child(parent, to, action)
+        token = self._start_child(parent, to, action)
         try:
             known = self._find(handler or action)
             if to.id == self.local.id:
-                return await self._send_here(known, action, request, id_of(parent), headers, timeout_s)
+                start = Start(known, action, request, "direct", id_of(parent), headers)
+                return await self._send_here(start, timeout_s)
             message = Request(action, request.SerializeToString(), handler, id_of(parent), headers)
             assert known.response is not None, f"{known.name} answers on its own node only"
             return known.response.FromString(await self._transport.send(to, message, timeout_s=timeout_s))
@@ -142,8 +147,7 @@ class Node:
             raise
         except Exception as bug:
             # As when it comes from another node: a bug there costs its answer, and not who asked many nodes.
-            log.exception("[%s] on [%s]", action, to.id)
-            raise TaskfanError(f"{type(bug).__name__}: {bug}") from None
+            raise of_bug(bug, action) from None
         finally:
             self.carry_out(self.registry.child_ended(token))
 
@@ -163,29 +167,52 @@ class Node:
         """
         known = self._find(request.handler or request.action)
         try:
-            token = self._start_child(parent, to, request.action)
+            child = _Child(self, self._start_child(parent, to, request.action), answered, known)
         except TransportError as error:
             answered(error)
-            return
+        else:
+            self._transport.ask(to, request, child, timeout_s=timeout_s)
 
-        def take(answer: Answer) -> None:
-            if token is not None:
-                self.carry_out(self.registry.child_ended(token))
-            answered(known.read(answer))
+    def begin(
+        self,
+        action: str,
+        request: Any,
+        answered: Callable[[Any], object],
+        *,
+        headers: Headers,
+        parent: Task | None = None,
+        handler: str = "",
+        type: TaskType = "transport",
+    ) -> Task:
+        """`execute`, or with the type `direct` `send` to this node, without a task that waits.
 
-        self._transport.ask(to, request, take, timeout_s=timeout_s)
+        What comes of it is told once, perhaps before this returns: the response or a TaskfanError.
 
-    def _start_child(self, parent: Task, to: DiscoveryNode, action: str) -> ChildToken | None:
+        Raises:
+            TaskfanError: it is not registered, for one of their reasons; nothing is told then.
+        """
+        if parent is None or type == "direct":
+            token = self._start_child(parent, self.local, action)
+        else:
+            token = self.registry.child_started(parent, self.local.id)
+        try:
+            start = Start(self._find(handler or action), action, request, type, id_of(parent), headers)
+            return self.runner.begin(start, answered if token is None else _Child(self, token, answered))
+        except TaskfanError:
+            self.carry_out(self.registry.child_ended(token))
+            raise
+
+    def _start_child(self, parent: Task | None, to: DiscoveryNode, action: str) -> ChildToken | None:
+        if parent is None:
+            return None
         try:
             return self.registry.child_started(parent, to.id)
         except TaskfanError as error:
-            self._note_refusal(action, to, parent.id, error)
+            self.note_refusal(action, to, parent.id, error)
             raise TransportError("failure to send", cause=error) from None
 
-    async def _send_here(
-        self, action: Action, name: str, request: Message, parent: TaskId, headers: Headers, timeout_s: float | None
-    ) -> Any:
-        running = self._run(action, name, request, "direct", parent, headers)
+    async def _send_here(self, start: Start, timeout_s: float | None) -> Any:
+        running, name = self.runner.run(start), start.name
         if timeout_s is None:
             return await running
         self._last_local_request += 1
@@ -197,78 +224,34 @@ class Node:
                 local.name, local.transport_address, name, self._last_local_request, timeout_ms
             ) from None
 
-    def receive(self, request: Request, link: InboundLink) -> Awaitable[bytes] | bytes:
+    def receive(self, request: Request, link: InboundLink, answered: Answered) -> None:
         """Answer a request that came over the wire. Called by the transport."""
-        action = self._find(request.handler or request.action)
-        if action.response is None:
-            raise ActionNotFound(action.name)
+        name = request.action
         try:
-            if action.answer_at_once is not None:
-                return self._answer_at_once(request, action.answer_at_once)
-            message = action.request.FromString(request.payload)
-        except DecodeError:
-            raise IllegalArgument(f"request of [{request.action}] is not a {action.request.__name__}") from None
-        return self._answer(action, request, message, link)
-
-    async def _answer(self, action: Action, request: Request, message: Any, link: InboundLink) -> bytes:
-        answer = await self._run(action, request.action, message, "transport", request.parent, request.headers, link)
-        return bytes(answer.SerializeToString())
-
-    def _answer_at_once(self, request: Request, answer: Callable[[bytes], bytes]) -> bytes:
-        """As `_run`, in one go: nobody can cancel this task, wait for its end or see it in a list."""
-        now_ms, now_ns, from_ = self.clock.wall_time_ms(), self.clock.monotonic_ns(), request.parent
-        task = self.registry.register(
-            request.action, type="transport", now_ms=now_ms, now_ns=now_ns, parent=from_, headers=request.headers
-        )
-        self._tell("registered", task)
-        try:
-            return answer(request.payload)
-        finally:
-            self.registry.unregister(task)
-            self._tell("unregistered", task)
-
-    async def _run(
-        self,
-        action: Action,
-        name: str,
-        request: Any,
-        type: TaskType,
-        parent: TaskId,
-        headers: Headers,
-        link: InboundLink | None = None,
-        registered: Callable[[Task], object] | None = None,
-    ) -> Any:
-        """Register, run the handler, unregister, and only then answer."""
-        now_ms, now_ns, traits = self.clock.wall_time_ms(), self.clock.monotonic_ns(), action.traits(request)
-        try:
-            task = self.registry.register(
-                name, type=type, now_ms=now_ms, now_ns=now_ns, traits=traits, parent=parent, headers=headers
-            )
+            action = self._find(request.handler or name)
+            if action.response is None:
+                raise ActionNotFound(action.name)
+            try:
+                if action.answer_at_once is not None:
+                    answered(self.runner.answer_at_once(request, action.answer_at_once))
+                    return
+                message = action.request.FromString(request.payload)
+            except DecodeError:
+                raise IllegalArgument(f"request of [{name}] is not a {action.request.__name__}") from None
+            if link not in self._links:
+                self._links[link] = None
+                link.on_close(lambda: self._link_closed(link))
+            start = Start(action, name, message, "transport", request.parent, request.headers)
+            self.runner.begin(start, answered, link)
         except TaskfanError as error:
-            self._note_refusal(name, self.local, parent, error)
-            raise
-        context = self._contexts[task.id.number] = ActionContext(self, task)
-        untrack: Callable[[], object] | None = None
-        # No ExitStack: it would be a sixth of the memory of a live task.
-        try:
-            self._tell("registered", task)
-            if registered is not None:
-                registered(task)
-            if link is not None and task.cancellable:
-                untrack = link.on_close(lambda: self._channel_closed(task))
-            return await action.handler(context, request)
-        finally:
-            if untrack is not None:
-                untrack()
-            self._unregister(task)
+            answered(error)
+        except Exception as error:
+            answered(of_bug(error, name))
 
-    def _unregister(self, task: Task) -> None:
-        number = task.id.number
-        del self._contexts[number]
-        effects = self.registry.unregister(task)
-        self._tell("unregistered", task)
-        self._tell_end(number)
-        self.carry_out(effects)
+    def close(self) -> None:
+        """Let go of what was begun. The transport is closed already, and the clock closes next."""
+        self.timers.close()
+        self.runner.close()
 
     def _find(self, name: str) -> Action:
         action = self._actions.get(name) or self._shared_actions.get(name)
@@ -317,10 +300,7 @@ class Node:
         for effect in effects:
             match effect:
                 case StopTask(task, reason):
-                    self._tell("cancelled", task)
-                    context = self._contexts.get(task.id.number)
-                    if context is not None:
-                        context.stop(reason)
+                    self.runner.stop(task, reason)
                 case SendBan():
                     self.clock.spawn(send_ban(self, effect), "ban")
                 case SendUnban():
@@ -328,42 +308,29 @@ class Node:
                 case CancelDone(caller, failure):
                     finish(caller, failure)
 
-    def _channel_closed(self, task: Task) -> None:
-        """The link that brought this task's request is closed: nobody will read its answer."""
+    def _link_closed(self, link: InboundLink) -> None:
+        """Nobody will read the answers to the requests that it brought."""
+        del self._links[link]
         now_ms = self.clock.wall_time_ms()
-        self.carry_out(self.registry.cancel(task, CHANNEL_WAS_CLOSED, wait=False, now_ms=now_ms, caller=None))
+        for context in self.runner.contexts():
+            task = context.task
+            if context.link is link and task.cancellable:
+                self.carry_out(self.registry.cancel(task, CHANNEL_WAS_CLOSED, wait=False, now_ms=now_ms, caller=None))
 
     # ------------------------------------------------------------------ following what happens
 
     def end_of(self, task: Task) -> asyncio.Future[None]:
         """Done when the task has been unregistered."""
-        ended = wait_for(task.id.number, self._waiting_for_end)
-        if self.registry.get(task.id.number) is not task:
-            self._tell_end(task.id.number)
-        return ended
-
-    def _tell_end(self, number: int) -> None:
-        for waiter in self._waiting_for_end.pop(number, ()):
-            wake(waiter, None)
+        return self.runner.end_of(task)
 
     def add_listener(self, listener: TaskListener) -> Callable[[], None]:
         """Call it for each registration, cancel and end of a task. Returns a call that takes this back."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+        return self.runner.add_listener(listener)
 
-    def _note_refusal(self, action: str, to: DiscoveryNode, parent: TaskId, error: TaskfanError) -> None:
+    def note_refusal(self, action: str, to: DiscoveryNode, parent: TaskId, error: TaskfanError) -> None:
+        """For the journal: a task was not allowed to begin."""
         if self._journal.is_on:
             self._journal.append(TaskRefused(action, to.id, error.reason or "", str(parent)))
-
-    def _tell(self, event: str, task: Task) -> None:
-        if self._journal.is_on:
-            self._journal.append(task_event(event, task))
-        for listener in tuple(self._listeners):
-            try:
-                listener(event, task)
-            except Exception:
-                # Who only follows must not keep a task from being registered, cancelled or ended.
-                log.exception("listener to %s of [%s]", event, task.id)
 
     def apply_cluster_state(self, state: ClusterState) -> None:
         """Take over a newer cluster state; an older one is ignored."""
@@ -397,3 +364,22 @@ class Node:
                 if changed in self._waiting_for_state:
                     self._waiting_for_state.remove(changed)
         return self.cluster_state
+
+
+class _Child:
+    """A child that was asked, or begun here: called with what comes of it, it counts it no more and tells who asked.
+
+    `action` is that of an answer from another node. Small, for it lives as long as the child.
+    """
+
+    __slots__ = ("_action", "_answered", "_node", "_token")
+
+    def __init__(
+        self, node: Node, token: ChildToken | None, answered: Callable[[Any], object], action: Action | None = None
+    ) -> None:
+        self._node, self._token, self._answered, self._action = node, token, answered, action
+
+    def __call__(self, answer: Any) -> None:
+        if self._token is not None:
+            self._node.carry_out(self._node.registry.child_ended(self._token))
+        self._answered(answer if self._action is None else self._action.read(answer))

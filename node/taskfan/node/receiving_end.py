@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 
 from taskfan.node import frames, link_journal
 from taskfan.node.errors import Rejected, TaskfanError
 from taskfan.node.frames import Identity
 from taskfan.node.link import LinkContext, LinkEnd, too_large
-from taskfan.node.transport import Receiver, Request
+from taskfan.node.transport import Answer, Receiver
 from taskfan.v1 import transport_pb2 as pb
 
 _log = logging.getLogger(__name__)
+
+
+class _Received:
+    """A request that runs here: to be called once, with its answer. Small, for it lives as long as its task."""
+
+    __slots__ = ("_action", "_link", "_request_id")
+
+    def __init__(self, link: ReceivingEnd, request_id: int, action: str) -> None:
+        self._link, self._request_id, self._action = link, request_id, action
+
+    def __call__(self, answer: Answer) -> None:
+        self._link.reply(self._request_id, self._action, answer)
 
 
 class ReceivingEnd(LinkEnd):
@@ -55,74 +66,40 @@ class ReceivingEnd(LinkEnd):
         limit = self.context.settings.max_inbound_requests
         if self._running >= limit:
             full = Rejected(f"rejected execution of [{request.action}]: [{limit}] requests of this link run already")
-            self._put_small(self._failure_frame(request_id, request, full))
+            self._put_small(self._failure_frame(request_id, request.action, full))
             return
-        try:
-            answer = self._receiver.receive(request, self)
-            reply = self._reply(request_id, request, answer) if isinstance(answer, bytes) else None
-        except Exception as error:
-            reply = self._failure_of(request_id, request, error)
-        if reply is not None and self.queue.has_room(len(reply)):
-            self._put(reply, urgent=frames.is_urgent(request.action))
+        self._running += 1
+        self._receiver.receive(request, self, _Received(self, request_id, request.action))
+
+    def reply(self, request_id: int, action: str, answer: Answer) -> None:
+        """Send what came of a request, when there is room for it."""
+        frame, urgent = self._answer_frame(request_id, action, answer), frames.is_urgent(action)
+        if self.queue.has_room(len(frame), urgent=urgent):
+            self._put(frame, urgent=urgent)
+            self._one_ended()
         else:
-            self._running += 1
-            self.context.clock.begin(self._run(request_id, request, reply or answer), request.action)
+            self.queue.put_when_room(frame, self._one_ended)
 
-    async def _run(self, request_id: int, request: Request, answer: Awaitable[bytes] | bytes) -> None:
-        """Wait for the payload of the reply, and for room; for room alone, when that is the whole frame already."""
-        try:
-            frame = answer if isinstance(answer, bytes) else await self._answer(request_id, request, answer)
-            urgent = frames.is_urgent(request.action)
-            if self.queue.has_room(len(frame), urgent=urgent):
-                self._put(frame, urgent=urgent)
-            else:
-                await self._put_when_room(frame)
-        except asyncio.CancelledError:
-            # Whoever asked must not wait for ever because this side stops the work.
-            if not self.is_closed:
-                stopped = TaskfanError(f"[{request.action}] was stopped")
-                self._put_small(self._failure_frame(request_id, request, stopped))
-            raise
-        finally:
-            self._running -= 1
+    def _one_ended(self) -> None:
+        self._running -= 1
 
-    async def _answer(self, request_id: int, request: Request, answer: Awaitable[bytes]) -> bytes:
-        """Wait for the end of a request. Gives the frame that answers it."""
-        # No error is kept in a local: it knows this frame, and the two would hold the task until the next gc.
-        try:
-            return self._reply(request_id, request, await answer)
-        except Exception as error:
-            return self._failure_of(request_id, request, error)
-
-    def _reply(self, request_id: int, request: Request, payload: bytes) -> bytes:
-        """The frame of an answer. Raises Rejected: too large for any link."""
+    def _answer_frame(self, request_id: int, action: str, answer: Answer) -> bytes:
+        if isinstance(answer, TaskfanError):
+            return self._failure_frame(request_id, action, answer)
         lamport_time = self.context.lamport.tick()
-        frame = frames.reply_frame(lamport_time, request_id, payload)
+        frame = frames.reply_frame(lamport_time, request_id, answer)
         if len(frame) > self.context.settings.max_message_bytes:
-            raise too_large(request.action, "reply", len(frame))
+            return self._failure_frame(request_id, action, too_large(action, "reply", len(frame)))
         if self.context.journal.is_on:
-            link_journal.reply_sent(self, request_id, request.action, "", len(frame), lamport_time)
+            link_journal.reply_sent(self, request_id, action, "", len(frame), lamport_time)
         return frame
 
-    def _failure_of(self, request_id: int, request: Request, error: Exception) -> bytes:
-        """The frame of an answer that is a failure; a bug is logged, and made one."""
-        if not isinstance(error, TaskfanError):
-            _log.error("%s: [%s] %s failed", self.context.local, request.action, self, exc_info=error)
-            error = TaskfanError(f"{type(error).__name__}: {error}")
-        return self._failure_frame(request_id, request, error)
-
-    def _failure_frame(self, request_id: int, request: Request, error: TaskfanError) -> bytes:
-        """The frame of an answer that is a failure."""
+    def _failure_frame(self, request_id: int, action: str, error: TaskfanError) -> bytes:
         lamport_time = self.context.lamport.tick()
         frame = frames.failure_frame(lamport_time, request_id, error)
         if self.context.journal.is_on:
-            link_journal.reply_sent(self, request_id, request.action, error.kind, len(frame), lamport_time)
+            link_journal.reply_sent(self, request_id, action, error.kind, len(frame), lamport_time)
         return frame
-
-    async def _put_when_room(self, frame: bytes) -> None:
-        room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.queue.put_when_room(frame, lambda: None if room.done() else room.set_result(None))
-        await room
 
     def _closed(self) -> None:
         callbacks, self._callbacks = self._callbacks, {}

@@ -26,15 +26,30 @@ class _Holder(msgspec.Struct, eq=False):
 
     task: Task
     # Outstanding children by node: sent and not answered yet, whether cancellable or not.
-    children: dict[str, int] = {}
+    children: dict[str, ChildToken] = {}
     cancellation: Cancellation | None = None
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many children run on each node."""
+        return {node_id: token.count for node_id, token in self.children.items()}
 
-class ChildToken(msgspec.Struct, frozen=True):
-    """One child that was sent; given back when it is answered, or its link or wait ends."""
+
+class ChildToken(msgspec.Struct, eq=False):
+    """The children that were sent to one node: one for all, given back once for each that is answered, or whose link
+    or wait ends."""
 
     holder: _Holder
     node_id: str
+    count: int = 0
+
+
+class _Siblings(msgspec.Struct, eq=False):
+    """The cancellable children of a parent, by number, and what they share: they hold no copies of it."""
+
+    parent: TaskId
+    headers: Mapping[str, str]
+    tasks: dict[int, Task] = {}
 
 
 class _BanCaller(msgspec.Struct, eq=False):
@@ -56,7 +71,7 @@ class TaskRegistry:
         # Made when the first child starts or a cancel comes: most tasks see neither.
         self._holders: dict[int, _Holder] = {}
         # Cancellable tasks by their direct parent: all that a ban has to look at.
-        self._children: dict[TaskId, dict[int, Task]] = {}
+        self._children: dict[TaskId, _Siblings] = {}
         self._bans: dict[TaskId, str] = {}
 
     def __iter__(self) -> Iterator[Task]:
@@ -74,7 +89,7 @@ class TaskRegistry:
     @property
     def child_counts(self) -> dict[TaskId, dict[str, int]]:
         """Children that were sent and not answered yet, by their living parent and the node they were sent to."""
-        return {holder.task.id: dict(holder.children) for holder in self._holders.values() if holder.children}
+        return {holder.task.id: holder.counts for holder in self._holders.values() if holder.children}
 
     def get(self, number: int) -> Task | None:
         """The running task of that number."""
@@ -103,16 +118,21 @@ class TaskRegistry:
         if headers and _size_of(headers) > MAX_HEADER_BYTES:
             raise IllegalArgument("Request exceeded the maximum size of task headers 16kb")
         number = self._last_number = self._last_number + 1
-        # Half the time of `TaskId(…)`, which is a function of its own.
-        id = tuple.__new__(TaskId, (self.node_id, number))
-        task = Task(id, type, action, now_ms, now_ns, traits, parent, headers or NO_HEADERS)
+        siblings = None
         if traits.cancellable and parent.number != -1:
             if self._bans and (reason := self._bans.get(parent)) is not None:
                 raise TaskCancelled(f"Task cancelled before it started: {reason}")
             siblings = self._children.get(parent)
             if siblings is None:
-                siblings = self._children[parent] = {}
-            siblings[number] = task
+                siblings = self._children[parent] = _Siblings(parent, headers or NO_HEADERS)
+            parent = siblings.parent
+            if headers == siblings.headers:
+                headers = siblings.headers
+        # Half the time of `TaskId(…)`, which is a function of its own.
+        id = tuple.__new__(TaskId, (self.node_id, number))
+        task = Task(id, type, action, now_ms, now_ns, traits, parent, headers or NO_HEADERS)
+        if siblings is not None:
+            siblings.tasks[number] = task
         self._tasks[number] = task
         return task
 
@@ -123,7 +143,7 @@ class TaskRegistry:
         if not task.traits.cancellable:
             return []
         if task.parent.number != -1:
-            siblings = self._children[task.parent]
+            siblings = self._children[task.parent].tasks
             del siblings[number]
             if not siblings:
                 del self._children[task.parent]
@@ -151,16 +171,20 @@ class TaskRegistry:
         if not parent.traits.cancellable or self._tasks.get(parent.id.number) is not parent:
             return None
         holder = self._holder_of(parent)
-        holder.children[node_id] = holder.children.get(node_id, 0) + 1
-        return ChildToken(holder, node_id)
+        token = holder.children.get(node_id)
+        if token is None:
+            token = holder.children[node_id] = ChildToken(holder, node_id)
+        token.count += 1
+        return token
 
     def child_ended(self, token: ChildToken | None) -> list[Effect]:
-        """A child was answered, or will not be any more. Each token is to be given back once."""
+        """A child was answered, or will not be any more. Once for each that was started."""
         if token is None:
             return []
+        assert token.count > 0
         holder = token.holder
-        holder.children[token.node_id] -= 1
-        if holder.children[token.node_id] == 0:
+        token.count -= 1
+        if token.count == 0:
             del holder.children[token.node_id]
         if holder.children or holder.cancellation is None or holder.cancellation.children_ended:
             return []
@@ -233,7 +257,8 @@ class TaskRegistry:
         if parent_node_is_known:
             # The ban outlives this call: a child still on the wire must meet it in `register`.
             self._bans[parent] = reason
-        children = list(self._children.get(parent, {}).values())
+        siblings = self._children.get(parent)
+        children = [] if siblings is None else list(siblings.tasks.values())
         if not children:
             return [CancelDone(caller, None)]
         group = _BanCaller(caller, len(children))

@@ -47,8 +47,8 @@ class Task(msgspec.Struct, eq=False):
     """One running piece of work on one node. Source: OpenSearch `Task`, `CancellableTask`.
 
     `start_time_ms` is wall time, `start_ns` monotonic time of its node. `status` gives the action's own
-    status object as JSON at the moment it is asked for; None when it has none. `kind` is where
-    `task_json` keeps what its JSON shares with that of other tasks.
+    status object as JSON at the moment it is asked for; None when it has none. `context` is what its node runs it
+    with, while it runs; `kind` is where `task_json` keeps what its JSON shares with that of other tasks.
     """
 
     id: TaskId
@@ -62,6 +62,7 @@ class Task(msgspec.Struct, eq=False):
     status: Callable[[], bytes] | None = None
     human_status: Callable[[], bytes] | None = None
     work: object = None
+    context: object = None
     resource_stats: Callable[[], bytes] | None = None
     cancelled: CancelledInfo | None = None
     kind: tuple[bytes, bytes, bytes] | None = None

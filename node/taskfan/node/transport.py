@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -82,12 +82,9 @@ class InboundLink(Protocol):
 class Receiver(Protocol):
     """Who answers requests: the node."""
 
-    def receive(self, request: Request, link: InboundLink) -> Awaitable[bytes] | bytes:
-        """The payload of the reply; itself, where the action never waits.
-
-        Raises:
-            TaskfanError: travels back as it is. Anything else is a bug: logged, and answered as one.
-        """
+    def receive(self, request: Request, link: InboundLink, answered: Answered) -> None:
+        """Run a request. What comes of it is told once, perhaps before this returns: the payload of the reply, or an
+        error, which travels back as it is."""
 
 
 class TransportSettings(msgspec.Struct, frozen=True):
@@ -149,7 +146,7 @@ class Transport(Protocol):
 async def wait_for_answer(ask: Ask, to: DiscoveryNode, request: Request, timeout_s: float | None) -> bytes:
     """Ask, and wait for the reply. Raises what came instead."""
     reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-    asked = ask(to, request, partial(_settle, reply), timeout_s=timeout_s)
+    asked = ask(to, request, partial(settle, reply), timeout_s=timeout_s)
     try:
         return await reply
     finally:
@@ -158,10 +155,11 @@ async def wait_for_answer(ask: Ask, to: DiscoveryNode, request: Request, timeout
         del reply, asked
 
 
-def _settle(reply: asyncio.Future[bytes], answer: Answer) -> None:
-    if reply.done():
+def settle(waiting: asyncio.Future[Any], answer: Any | TaskfanError) -> None:
+    """Give what was told to who waits for it, unless that gave up: an error is raised there."""
+    if waiting.done():
         return
     if isinstance(answer, TaskfanError):
-        reply.set_exception(answer)
+        waiting.set_exception(answer)
     else:
-        reply.set_result(answer)
+        waiting.set_result(answer)

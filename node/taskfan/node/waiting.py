@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from taskfan.node.action import wake
@@ -46,6 +46,32 @@ async def _answer_when_done(running: Coroutine[Any, Any, Any], answer: asyncio.F
             log.exception("failed after the wait for it had ended")
     else:
         wake(answer, value)
+
+
+async def tell(running: Awaitable[Any], answered: Callable[[Any], object], name: str) -> None:
+    """Wait for a handler, and tell what it gives, or why it gives nothing: an error, that of a bug too.
+
+    Raises:
+        CancelledError: the clock closes. It is told all the same, for whoever asked must not wait for ever.
+    """
+    # No error is kept in a local: it knows this frame, and the two would hold the task until the next gc.
+    try:
+        outcome = await running
+    except asyncio.CancelledError:
+        answered(TaskfanError(f"[{name}] was stopped"))
+        raise
+    except TaskfanError as error:
+        answered(error)
+    except Exception as error:
+        answered(of_bug(error, name))
+    else:
+        answered(outcome)
+
+
+def of_bug(bug: Exception, name: str) -> TaskfanError:
+    """A bug costs its answer, and nothing else: the error that is told instead. It goes to the log."""
+    log.error("[%s] failed", name, exc_info=bug)
+    return TaskfanError(f"{type(bug).__name__}: {bug}")
 
 
 def wait_for(number: int, waiting: dict[int, list[asyncio.Future[None]]]) -> asyncio.Future[None]:

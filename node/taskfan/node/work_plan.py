@@ -7,6 +7,7 @@ filters as node ids.
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -103,6 +104,10 @@ class TaskPlan(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_de
     children: list[TaskPlan] = []
 
 
+# Very many tasks may have the same: they share it.
+_traits = lru_cache(maxsize=256)(TaskTraits)
+
+
 class WorkPlan(TaskPlan, kw_only=True):
     """The first task, which runs on the node that is asked, and the seed of all that is drawn."""
 
@@ -137,7 +142,7 @@ class PlannedTask(msgspec.Struct, kw_only=True, omit_defaults=True):
     def traits(self, copy: int) -> TaskTraits:
         """What its task is registered with."""
         description = self.description.replace("{n}", str(copy))
-        return TaskTraits(description, self.cancellable, self.cancels_children)
+        return _traits(description, self.cancellable, self.cancels_children)
 
     def show_status(self) -> bytes:
         """The status object as JSON."""

@@ -15,7 +15,7 @@ from taskfan.node.faults.decide import NumberedRule
 from taskfan.node.faults.faulty_transport import FaultyTransport
 from taskfan.node.faults.rule import read_rule
 from taskfan.node.memory_transport import MemoryNetwork
-from taskfan.node.transport import InboundLink, Request
+from taskfan.node.transport import Answered, InboundLink, Request
 from tests.node.transport.world import left_tasks
 
 # A frame takes 1 ms, so a request and its reply take 2.
@@ -34,13 +34,14 @@ class _Echo:
         self.received: list[str] = []
         self.links: list[InboundLink] = []
 
-    async def receive(self, request: Request, link: InboundLink) -> bytes:
+    def receive(self, request: Request, link: InboundLink, answered: Answered) -> None:
         self.received.append(request.payload.decode())
         if link not in self.links:
             self.links.append(link)
         if request.action == "slow":
-            await self._clock.sleep(1)
-        return request.payload
+            self._clock.call_later(1, lambda: answered(request.payload))
+        else:
+            answered(request.payload)
 
 
 class Pair:

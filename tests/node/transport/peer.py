@@ -6,7 +6,8 @@ import asyncio
 import sys
 
 from taskfan.node.clock import SystemClock
-from taskfan.node.transport import InboundLink, Request
+from taskfan.node.transport import Answered, InboundLink, Request
+from taskfan.node.waiting import tell
 from tests.node.transport.world import CLUSTER, SOCKET_TRANSPORTS, SocketTransport, a_node
 
 
@@ -16,7 +17,10 @@ class _Peer:
     def __init__(self, transport: SocketTransport) -> None:
         self._transport = transport
 
-    async def receive(self, request: Request, _link: InboundLink) -> bytes:
+    def receive(self, request: Request, _link: InboundLink, answered: Answered) -> None:
+        self._transport.clock.begin(tell(self._answer(request), answered, request.action), request.action)
+
+    async def _answer(self, request: Request) -> bytes:
         if request.action == "never":
             await asyncio.Event().wait()
         if request.action == "ask":

@@ -307,7 +307,7 @@ async def test_a_watcher_sees_what_runs_and_what_changes(world: SocketWorld) -> 
         ("KIND_RUNNING", "test:one"),
         ("KIND_CANCELLED", "test:one"),
     ]
-    assert len(node._listeners) == 1
+    assert len(node.runner._listeners) == 1
     watch.cancel()
-    await until(world.clock, lambda: not node._listeners, "the watcher is still told")
+    await until(world.clock, lambda: not node.runner._listeners, "the watcher is still told")
     await close()

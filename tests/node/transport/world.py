@@ -20,7 +20,8 @@ from taskfan.node.grpc_transport import GrpcTransport
 from taskfan.node.http2_transport import Http2Transport
 from taskfan.node.link_transport import FrameStream, LinkTransport
 from taskfan.node.memory_transport import MemoryNetwork
-from taskfan.node.transport import InboundLink, Request, Transport, TransportSettings
+from taskfan.node.transport import Answered, InboundLink, Request, Transport, TransportSettings
+from taskfan.node.waiting import tell
 
 # No story is longer than this, in the time of its clock.
 LIMIT_S = 120.0
@@ -36,18 +37,22 @@ Handler = Callable[[Request, InboundLink], Awaitable[bytes]]
 class Handlers:
     """Receives requests and keeps them; answers by action, and what has no handler by its own payload."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self.by_action: dict[str, Handler] = {}
         self.received: list[Request] = []
         self.links: list[InboundLink] = []
 
-    async def receive(self, request: Request, link: InboundLink) -> bytes:
+    def receive(self, request: Request, link: InboundLink, answered: Answered) -> None:
         """Answer a request."""
         self.received.append(request)
         if link not in self.links:
             self.links.append(link)
         handler = self.by_action.get(request.action)
-        return request.payload if handler is None else await handler(request, link)
+        if handler is None:
+            answered(request.payload)
+        else:
+            self._clock.begin(tell(handler(request, link), answered, request.action), request.action)
 
 
 @dataclasses.dataclass(eq=False)
@@ -57,7 +62,9 @@ class Member:
     node: DiscoveryNode
     transport: LinkTransport
     clock: Clock
-    handlers: Handlers = dataclasses.field(default_factory=Handlers)
+
+    def __post_init__(self) -> None:
+        self.handlers = Handlers(self.clock)
 
     async def send(self, to: Member, payload: bytes = b"", action: str = "echo", timeout_s: float | None = 30) -> bytes:
         """Send a request and give its reply."""

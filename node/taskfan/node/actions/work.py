@@ -6,18 +6,15 @@ What a plan may say is in `work_plan`; how children are started, in `work_childr
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from functools import lru_cache
 
 import msgspec
 
-from taskfan.node.action import Action, ActionContext, wake
+from taskfan.node.action import Action, ActionContext
 from taskfan.node.actions.work_children import Children
-from taskfan.node.clock import TimerHandle
 from taskfan.node.errors import TaskCancelled, TaskfanError
 from taskfan.node.task import TaskTraits
-from taskfan.node.work_plan import WORK_ACTION, PlannedTask, Span, draw_ns
+from taskfan.node.work_plan import WORK_ACTION, PlannedTask, draw_ns
 from taskfan.v1 import actions_pb2 as pb
 
 # Plans up to this size are read once for all copies; larger ones, of which a tree has few, each time.
@@ -42,101 +39,114 @@ def traits_of(request: pb.WorkRequest) -> TaskTraits:
     return read_plan(request).traits(request.copy)
 
 
-def work(context: ActionContext, request: pb.WorkRequest) -> Awaitable[pb.WorkResponse]:
-    """Work as planned: ends when its own time is over and all its children have ended.
+def work(context: ActionContext, request: pb.WorkRequest) -> None:
+    """Begin to work as planned: it ends when its own time is over and all its children have ended.
 
-    Raises:
-        TaskCancelled: it was cancelled, and its plan says that it stops then.
-        TaskfanError: its plan says that it fails, or that it fails when a child does.
+    It ends with TaskCancelled when it was cancelled, and its plan says that it stops then; with another error when its
+    plan says that it fails, or that it fails when a child does.
     """
-    return _Work(context, request).run()
+    _PlannedWork(context, read_plan(request)).start(request)
 
 
-class _Work:
-    """The run of one task: its own time, its children, and how it takes a cancel."""
+class _PlannedWork:
+    """The run of one task: its own time, its children, and how it takes a cancel.
 
-    __slots__ = ("_children", "_context", "_ended", "_error", "_late_stop", "_own_time", "_plan", "_request")
+    A `Work`, and `Timed`. Small, for there are very many, and most do nothing but wait for a time.
+    """
 
-    def __init__(self, context: ActionContext, request: pb.WorkRequest) -> None:
+    __slots__ = ("_children", "_context", "_error", "_late_stop", "_own_time", "_plan", "_stops_after_ns")
+
+    def __init__(self, context: ActionContext, plan: PlannedTask) -> None:
         self._context = context
-        self._request = request
-        self._plan = read_plan(request)
-        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._own_time: TimerHandle | None = None
-        self._late_stop: TimerHandle | None = None
+        self._plan = plan
+        self._stops_after_ns = 0
+        # Keys of calls to come; 0 when none is.
+        self._own_time = 0
+        self._late_stop = 0
         self._children: Children | None = None
         # Why it ends before its time; the first reason counts.
         self._error: TaskfanError | None = None
 
-    async def run(self) -> pb.WorkResponse:
-        plan = self._plan
+    def start(self, request: pb.WorkRequest) -> None:
+        """Begin, and end at once if there is nothing to wait for."""
+        context, plan = self._context, self._plan
+        context.work = self
         if plan.status is not None:
-            self._context.task.status = plan.show_status
-        forget_cancel = self._context.on_stop(self._on_cancel)
-        self._own_time = self._after(plan.duration, "duration", self._own_time_over)
+            context.task.status = plan.show_status
+        if plan.on_cancel == "stops_late":
+            self._stops_after_ns = draw_ns(plan.stops_after, request.seed, request.path, "stops_after")
+        duration_ns = draw_ns(plan.duration, request.seed, request.path, "duration")
+        if duration_ns:
+            self._own_time = context.node.timers.call(duration_ns, self)
         if plan.children:
-            self._children = Children(self._context, self._request, plan, self._end_if_over, self._on_child_failure)
+            self._children = Children(context, request, plan, self._end_if_over, self._on_child_failure)
             self._children.start()
-        self._end_if_over()
-        try:
-            await self._ended
-        finally:
-            forget_cancel()
-            for timer in (self._own_time, self._late_stop):
-                if timer is not None:
-                    timer.cancel()
-        return self._outcome()
-
-    def _outcome(self) -> pb.WorkResponse:
-        # Both know this: without that they would hold each other, and the task, until the next gc.
-        error, self._error = self._error, None
-        children, self._children = self._children, None
-        if error is not None:
-            try:
-                raise error
-            finally:
-                del error
-        if self._plan.outcome == "failure":
-            raise self._plan.failure.to_error()
-        response = pb.WorkResponse() if children is None else children.tally.to_wire()
-        response.completed += 1
-        return response
-
-    def _after(self, span: Span, purpose: str, callback: Callable[[], None]) -> TimerHandle | None:
-        time_ns = draw_ns(span, self._request.seed, self._request.path, purpose)
-        return self._context.clock.call_later(time_ns / 1e9, callback) if time_ns else None
-
-    def _own_time_over(self) -> None:
-        self._own_time = None
+        if context.task.cancelled is not None:
+            self.stop(context.task.cancelled.reason)
         self._end_if_over()
 
-    def _end_if_over(self) -> None:
-        if self._own_time is None and (self._children is None or self._children.are_over):
-            wake(self._ended, None)
+    def time_is_up(self, key: int) -> None:
+        """Its own time is over, or that which it takes to stop."""
+        if key == self._own_time:
+            self._own_time = 0
+        else:
+            self._late_stop = 0
+            assert self._context.task.cancelled is not None
+            self._give_up(_cancelled(self._context.task.cancelled.reason))
+        self._end_if_over()
 
-    def _on_cancel(self, reason: str) -> None:
-        plan = self._plan
-        cancelled = TaskCancelled(f"cancelled task with reason: {reason}")
+    def stop(self, reason: str) -> None:
+        """Take a cancel as the plan says."""
+        plan, node = self._plan, self._context.node
         if plan.on_cancel == "stops":
-            self._stop(cancelled)
+            self._give_up(_cancelled(reason))
         elif plan.on_cancel == "fails":
-            self._stop(plan.failure.to_error())
-        elif plan.on_cancel == "stops_late":
-            self._late_stop = self._after(plan.stops_after, "stops_after", lambda: self._stop(cancelled))
+            self._give_up(plan.failure.to_error())
+        elif plan.on_cancel == "stops_late" and self._stops_after_ns:
+            self._late_stop = node.timers.call(self._stops_after_ns, self)
+        # Not at once: who cancels is still telling others.
+        node.clock.call_later(0, self._end_if_over)
 
     def _on_child_failure(self, error: TaskfanError) -> None:
         if self._plan.on_child_failure == "fails":
-            self._stop(error)
+            self._give_up(error)
 
-    def _stop(self, error: TaskfanError) -> None:
+    def _give_up(self, error: TaskfanError) -> None:
         """Do no more; the children that run are still waited for."""
         self._error = self._error or error
-        if self._own_time is not None:
-            self._own_time.cancel()
-            self._own_time = None
+        if self._own_time:
+            self._context.node.timers.cancel(self._own_time)
+            self._own_time = 0
         if self._children is not None:
             self._children.start_no_more()
-        self._end_if_over()
+
+    def _end_if_over(self) -> None:
+        if self._own_time or (self._children is not None and not self._children.are_over):
+            return
+        if self._context.work is self:
+            if self._late_stop:
+                self._context.node.timers.cancel(self._late_stop)
+            self._context.end(self._outcome())
+
+    def _outcome(self) -> pb.WorkResponse | TaskfanError:
+        # They know this: without that they would hold each other, and the task, until the next gc.
+        children, self._children = self._children, None
+        if self._error is not None:
+            return self._error
+        if self._plan.outcome == "failure":
+            return self._plan.failure.to_error()
+        if children is None:
+            return _ONE_COMPLETED
+        response = children.tally.to_wire()
+        response.completed += 1
+        return response
 
 
-WORK = Action(WORK_ACTION, work, pb.WorkRequest, pb.WorkResponse, traits_of)
+def _cancelled(reason: str) -> TaskCancelled:
+    return TaskCancelled(f"cancelled task with reason: {reason}")
+
+
+# The answer of every task without children that ends well. Not to be changed.
+_ONE_COMPLETED = pb.WorkResponse(completed=1)
+
+WORK = Action(WORK_ACTION, work, pb.WorkRequest, pb.WorkResponse, traits_of, begins=True)

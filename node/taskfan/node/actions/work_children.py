@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
 from taskfan.node.action import ActionContext
-from taskfan.node.clock import TimerHandle
-from taskfan.node.cluster_state import DiscoveryNode
 from taskfan.node.errors import NoSuchNode, TaskCancelled, TaskfanError
-from taskfan.node.transport import Request
 from taskfan.node.work_plan import WORK_ACTION, PlannedTask, draw_ns, path_of_copy
 from taskfan.v1 import actions_pb2 as pb
 
@@ -31,12 +27,20 @@ class _Entry(NamedTuple):
     nodes: list[str]
 
 
-class _Child(NamedTuple):
-    """One copy of an entry."""
+class _Child:
+    """One copy of an entry: `Timed`, and called once with its answer. Small, for it lives as long as its task."""
 
-    entry: _Entry
-    copy: int
-    path: str
+    __slots__ = ("children", "copy", "entry")
+
+    def __init__(self, children: Children, entry: _Entry, copy: int) -> None:
+        self.children, self.entry, self.copy = children, entry, copy
+
+    def __call__(self, answer: pb.WorkResponse | TaskfanError) -> None:
+        self.children.ended(self, answer)
+
+    def time_is_up(self, key: int) -> None:
+        """Its delay is over."""
+        self.children.delay_over(self, key)
 
     @property
     def place(self) -> tuple[int, int]:
@@ -70,11 +74,10 @@ class Children:
         self._all_ended = all_ended
         self._one_failed = one_failed
         self._entries = deque(enumerate(plan.children))
-        # Children whose turn it is, children that wait for their delay, and how many in all have not ended.
+        # Children whose turn it is, the calls to come of those that are delayed, and how many in all have not ended.
         self._ready: deque[_Child] = deque()
-        self._delayed: dict[tuple[int, int], TimerHandle] = {}
+        self._delayed: dict[int, None] = {}
         self._outstanding = 0
-        self._is_asking = False
         self.tally = Tally()
 
     @property
@@ -88,8 +91,8 @@ class Children:
 
     def start_no_more(self) -> None:
         """Let those that run end, and start no others."""
-        for timer in self._delayed.values():
-            timer.cancel()
+        for key in self._delayed:
+            self._context.node.timers.cancel(key)
         self._outstanding -= len(self._delayed) + len(self._ready)
         self._delayed.clear()
         self._ready.clear()
@@ -102,80 +105,55 @@ class Children:
             entry = _Entry(number, planned, msgspec.json.encode(planned), nodes)
             self._outstanding += len(nodes)
             for copy in range(len(nodes)):
-                self._begin(entry, copy)
-        self._start_some()
+                self._begin(_Child(self, entry, copy))
+        if self._ready:
+            # Not at once: what a child answers at once must not happen in the midst of its parent's start.
+            self._context.clock.call_later(0, self._start_some)
 
-    def _begin(self, entry: _Entry, copy: int) -> None:
-        path = path_of_copy(self._request.path, entry.number, copy, len(entry.nodes))
-        child = _Child(entry, copy, path)
-        delay_ns = draw_ns(entry.planned.start_after, self._request.seed, path, "start_after")
+    def _begin(self, child: _Child) -> None:
+        delay_ns = draw_ns(child.entry.planned.start_after, self._request.seed, self._path_of(child), "start_after")
         if delay_ns:
-            timer = self._context.clock.call_later(delay_ns / 1e9, lambda: self._delay_over(child))
-            self._delayed[child.place] = timer
+            self._delayed[self._context.node.timers.call(delay_ns, child)] = None
         else:
             self._ready.append(child)
 
-    def _delay_over(self, child: _Child) -> None:
-        del self._delayed[child.place]
+    def delay_over(self, child: _Child, key: int) -> None:
+        """It is a child's turn."""
+        del self._delayed[key]
         self._start(child)
 
     def _start_some(self) -> None:
-        for _ in range(min(_BATCH, len(self._ready))):
+        for _ in range(_BATCH):
+            if not self._ready:
+                return
             self._start(self._ready.popleft())
-        if self._ready:
-            self._context.clock.call_later(0, self._start_some)
+        self._context.clock.call_later(0, self._start_some)
 
     def _start(self, child: _Child) -> None:
-        context, planned = self._context, child.entry.planned
-        to = context.node.cluster_state.get(child.node_id)
-        if planned.via == "execute" or to is None or to.id == context.node.local.id:
-            context.clock.spawn(self._run(child, to), child.path)
-            return
-        # Without a task here: a thousand children elsewhere would cost four times the memory.
-        message = self._request_of(child).SerializeToString()
-        request = Request(planned.action, message, WORK_ACTION, context.task.id, context.task.headers)
-        self._is_asking = True
-        try:
-            context.ask(to, request, partial(self._answered, child))
-        finally:
-            self._is_asking = False
-
-    async def _run(self, child: _Child, to: DiscoveryNode | None) -> None:
-        try:
-            answer = await self._ask(child, to)
-        except TaskfanError as error:
-            self._take(child, error)
-        except BaseException:
-            # A bug, or the node is being closed.
-            self.start_no_more()
-            self._one_ended()
-            raise
-        else:
-            self._take(child, answer)
-
-    def _ask(self, child: _Child, to: DiscoveryNode | None) -> Awaitable[Any]:
-        """Have it run on this node. Raises NoSuchNode, or what awaiting it raises."""
-        context, planned, request = self._context, child.entry.planned, self._request_of(child)
-        if planned.via == "execute":
-            return context.execute(planned.action, request, handler=WORK_ACTION)
-        if to is None:
-            raise NoSuchNode(child.node_id)
-        return context.send(to, planned.action, request, handler=WORK_ACTION)
-
-    def _request_of(self, child: _Child) -> pb.WorkRequest:
+        context, planned, seed = self._context, child.entry.planned, self._request.seed
         copy = child.copy if len(child.entry.nodes) > 1 else self._request.copy
-        return pb.WorkRequest(plan=child.entry.plan, seed=self._request.seed, path=child.path, copy=copy)
+        request = pb.WorkRequest(plan=child.entry.plan, seed=seed, path=self._path_of(child), copy=copy)
+        to = context.node.cluster_state.get(child.node_id)
+        try:
+            if planned.via == "execute":
+                context.begin(planned.action, request, child, handler=WORK_ACTION, type="transport")
+            elif to is None:
+                raise NoSuchNode(child.node_id)
+            elif to.id == context.node.local.id:
+                context.begin(planned.action, request, child, handler=WORK_ACTION, type="direct")
+            else:
+                context.ask(to, context.request(planned.action, request, handler=WORK_ACTION), child)
+        except TaskfanError as error:
+            self.ended(child, error)
 
-    def _answered(self, child: _Child, answer: pb.WorkResponse | TaskfanError) -> None:
-        if self._is_asking:
-            # At once: what follows from it must not happen in the midst of a start, each within the one before.
-            self._context.clock.call_later(0, partial(self._take, child, answer))
-        else:
-            self._take(child, answer)
+    def _path_of(self, child: _Child) -> str:
+        return path_of_copy(self._request.path, child.entry.number, child.copy, len(child.entry.nodes))
 
-    def _take(self, child: _Child, answer: pb.WorkResponse | TaskfanError) -> None:
+    def ended(self, child: _Child, answer: pb.WorkResponse | TaskfanError) -> None:
+        """A child ended, or could not be started."""
         if isinstance(answer, TaskfanError):
-            self.tally.add_failure(child.place, child.path, child.entry.planned.action, child.node_id, answer)
+            path, action = self._path_of(child), child.entry.planned.action
+            self.tally.add_failure(child.place, path, action, child.node_id, answer)
             self._one_failed(answer)
         else:
             self.tally.add(child.place, answer)
