@@ -181,24 +181,28 @@ class Member:
         # From here on others can reach it, and whoever is elected first finds everybody there.
         channel.send(Bound(transport_port))
         self.clock.spawn(self._tell(channel), "telling the supervisor")
-        assert self._membership is not None
         with contextlib.suppress(ChannelClosed):
             while True:
-                match await channel.receive(Join | SetFaults | AskHits | TellJournal):
-                    case Join(seeds, initial, cluster_uuid):
-                        self._membership.start(seeds, initial, cluster_uuid)
-                    case TellJournal(number, on):
-                        if on is not None:
-                            self.journal.switch(on)
-                        self.journal.flush()
-                        channel.send(JournalTold(number, self.journal.problem))
-                    case SetFaults(version, rules):
-                        self.faults.set_rules(rules)
-                        channel.send(FaultsSet(version))
-                    case AskHits(number, fault):
-                        states = [state for state in self.faults.states() if state.numbered.fault == fault]
-                        hits = [hit for state in states for hit in state.hits][:MOST_HITS_TOLD]
-                        channel.send(HitsTold(number, fault, sum(state.hit_count for state in states), hits))
+                self._obey(channel, await channel.receive(Join | SetFaults | AskHits | TellJournal))
+
+    def _obey(self, channel: Channel, order: Join | SetFaults | AskHits | TellJournal) -> None:
+        """Do what the supervisor says. On its own, so that nothing holds the nodes it named while it says no more."""
+        match order:
+            case Join(seeds, initial, cluster_uuid):
+                assert self._membership is not None
+                self._membership.start(seeds, initial, cluster_uuid)
+            case TellJournal(number, on):
+                if on is not None:
+                    self.journal.switch(on)
+                self.journal.flush()
+                channel.send(JournalTold(number, self.journal.problem))
+            case SetFaults(version, rules):
+                self.faults.set_rules(rules)
+                channel.send(FaultsSet(version))
+            case AskHits(number, fault):
+                states = [state for state in self.faults.states() if state.numbered.fault == fault]
+                hits = [hit for state in states for hit in state.hits][:MOST_HITS_TOLD]
+                channel.send(HitsTold(number, fault, sum(state.hit_count for state in states), hits))
 
     async def _tell(self, channel: Channel) -> None:
         """Tell the supervisor what this node knows of the cluster, again whenever that changes."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 from taskfan.node.frames import fragments
 from taskfan.node.transport import MAX_FRAME_BYTES
+from taskfan.node.waiting_line import EMPTY, lined_up
 
 
 class _Large:
@@ -43,13 +44,13 @@ class FrameQueue:
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
         self.waiting_bytes = 0
-        self._urgent: deque[bytes] = deque()
-        self._small: deque[bytes] = deque()
-        self._large: deque[_Large] = deque()
+        self._urgent: deque[bytes] = EMPTY
+        self._small: deque[bytes] = EMPTY
+        self._large: deque[_Large] = EMPTY
         self._large_is_next = False
         self._messages = 0
         # Who would put a frame and found no room, in that order.
-        self._line: deque[tuple[bytes, Callable[[], object]]] = deque()
+        self._line: deque[tuple[bytes, Callable[[], object]]] = EMPTY
 
     def has_room(self, size_bytes: int, *, urgent: bool = False) -> bool:
         """Whether a frame of that size may be put now. Nobody but an urgent one overtakes those in line."""
@@ -61,19 +62,22 @@ class FrameQueue:
         """Add a frame. Whoever calls has asked `has_room`."""
         self.waiting_bytes += len(frame)
         if len(frame) <= MAX_FRAME_BYTES:
-            (self._urgent if urgent else self._small).append(frame)
+            if urgent:
+                self._urgent = lined_up(self._urgent, frame)
+            else:
+                self._small = lined_up(self._small, frame)
             return
         self._messages += 1
         if not urgent:
-            self._large.append(_Large(frame, self._messages))
+            self._large = lined_up(self._large, _Large(frame, self._messages))
             return
         pieces = list(fragments(frame, self._messages))
         self.waiting_bytes += sum(map(len, pieces)) - len(frame)
-        self._urgent.extend(pieces)
+        self._urgent = deque([*self._urgent, *pieces])
 
     def put_when_room(self, frame: bytes, taken: Callable[[], object]) -> None:
         """Add a frame once there is room for it, after those that stand in line already; then call `taken`."""
-        self._line.append((frame, taken))
+        self._line = lined_up(self._line, (frame, taken))
         self._admit()
 
     def take(self) -> bytes | None:
@@ -85,11 +89,9 @@ class FrameQueue:
 
     def clear(self) -> None:
         """Forget all that waits, because nothing will be written any more; who stands in line is told."""
-        self._urgent.clear()
-        self._small.clear()
-        self._large.clear()
+        self._urgent = self._small = self._large = EMPTY
         self.waiting_bytes = 0
-        line, self._line = self._line, deque()
+        line, self._line = self._line, EMPTY
         for _frame, taken in line:
             taken()
 
@@ -101,6 +103,9 @@ class FrameQueue:
             frame = self._urgent.popleft()
         elif self._small and not (self._large and self._large_is_next):
             frame = self._small.popleft()
+            if not self._small:
+                # Before a link is open its first frames wait, and often none after those.
+                self._small = EMPTY
             self._large_is_next = True
         elif self._large:
             self._large_is_next = False

@@ -10,6 +10,7 @@ from typing import Protocol
 from taskfan.node.grpc_status import Status
 from taskfan.node.http2.stream import Stream
 from taskfan.node.link_transport import StreamBroken
+from taskfan.node.waiting_line import EMPTY, lined_up
 
 # A writer waits while more than this waits on its stream; one large message is always taken.
 WAITING_BYTES = 1 << 16
@@ -58,7 +59,7 @@ class Call:
         self.on_room: Callable[[], None] = _nothing
         self._carrier = carrier
         self._on_message: Callable[[bytes], None] | None = None
-        self._inbox: deque[bytes] = deque()
+        self._inbox: deque[bytes] = EMPTY
         # Why it is over, when that is no good end.
         self.why = ""
         self._reader: asyncio.Future[None] | None = None
@@ -117,6 +118,7 @@ class Call:
         self._on_message = on_message
         while self._inbox:
             on_message(self._next())
+        self._inbox = EMPTY
 
     def send(self, message: bytes) -> None:
         """Within `on_room`: hand over a message without waiting."""
@@ -139,7 +141,7 @@ class Call:
         if self._on_message is not None:
             self._on_message(data)
         else:
-            self._inbox.append(data)
+            self._inbox = lined_up(self._inbox, data)
             self._carrier.hold(self, len(data))
             _wake(self._reader)
 

@@ -6,6 +6,7 @@ from collections import deque
 
 from taskfan.node.grpc_status import Status, StatusError
 from taskfan.node.http2 import wire
+from taskfan.node.waiting_line import EMPTY, lined_up
 
 # Below it, a message is joined with what goes before it; above, copying costs more than another buffer.
 JOINED_BYTES = 1 << 16
@@ -53,7 +54,7 @@ class Stream:
         self.wants_room = False
         # What goes last, after all that waits: it needs no room in a window.
         self.tail = b""
-        self._pieces: deque[bytes | memoryview] = deque()
+        self._pieces: deque[bytes | memoryview] = EMPTY
         # Of a message that has come in part: how much is missing, and what is there.
         self.awaits_bytes = BETWEEN_MESSAGES
         self._prefix = b""
@@ -63,9 +64,9 @@ class Stream:
         """Let a message wait."""
         size = len(message)
         if size < JOINED_BYTES:
-            self._pieces.append(wire.prefix(size) + message)
+            self._pieces = lined_up(self._pieces, wire.prefix(size) + message)
         else:
-            self._pieces.append(wire.prefix(size))
+            self._pieces = lined_up(self._pieces, wire.prefix(size))
             self._pieces.append(message)
         self.waiting_bytes += size + wire.PREFIX_BYTES
 
@@ -73,7 +74,7 @@ class Stream:
         """At most so many of the bytes that wait, in order."""
         if self.waiting_bytes <= room:
             taken, room = list(self._pieces), self.waiting_bytes
-            self._pieces.clear()
+            self._pieces = EMPTY
         else:
             taken = self._cut(room)
         self.waiting_bytes -= room
@@ -94,7 +95,7 @@ class Stream:
 
     def drop(self) -> None:
         """Forget what waits and what has come in part."""
-        self._pieces.clear()
+        self._pieces = EMPTY
         self._parts.clear()
         self.waiting_bytes, self.tail = 0, b""
         self.awaits_bytes, self._prefix = BETWEEN_MESSAGES, b""
