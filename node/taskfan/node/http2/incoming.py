@@ -157,8 +157,7 @@ class Incoming:
     def _trailers_of_request(self, stream: Stream, decoded: Headers, *, is_last: bool) -> None:
         if stream.is_ended_there:
             raise StreamFault(wire.STREAM_CLOSED, "HEADERS after the end", stream.number)
-        if not is_last or b":path" in decoded:
-            raise StreamFault(wire.PROTOCOL_ERROR, "trailers that do not end the stream", stream.number)
+        _must_be_trailers(decoded, stream.number, is_last=is_last)
         self._end_of(stream)
 
     def _response(self, number: int, decoded: Headers, *, is_last: bool) -> None:
@@ -174,8 +173,8 @@ class Incoming:
             if not is_last and decoded[b":status"] != b"200":
                 # Whoever answers so does not speak gRPC; what it has to say besides is of no use.
                 self._connection.fail(stream, *headers.status_of(decoded))
-        elif not is_last:
-            raise StreamFault(wire.PROTOCOL_ERROR, "trailers that do not end the stream", number)
+        else:
+            _must_be_trailers(decoded, number, is_last=is_last)
         if is_last:
             self._end_of(stream, *headers.status_of(decoded))
 
@@ -273,6 +272,14 @@ class Incoming:
         """What comes for a stream that ended a moment ago is no fault; for one that never began, it is."""
         if not number or self._connection.is_idle(number):
             raise ConnectionFault(wire.PROTOCOL_ERROR, f"{what} on a stream that has not begun")
+
+
+def _must_be_trailers(decoded: Headers, number: int, *, is_last: bool) -> None:
+    """Raises StreamFault: these are no headers that may come after the first ones."""
+    if not is_last:
+        raise StreamFault(wire.PROTOCOL_ERROR, "trailers that do not end the stream", number)
+    if any(name.startswith(b":") for name in decoded):
+        raise StreamFault(wire.PROTOCOL_ERROR, "a pseudo header in trailers", number)
 
 
 def _window_code(increment: int) -> int:
