@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Sequence
 
 from taskfan.cluster import Cluster
@@ -12,6 +13,9 @@ from tests.bench.figures import Figure, of_samples
 from tests.bench.http_client import http_ask, latencies
 from tests.bench.live_tasks import LIVE, start, wait_for
 from tests.bench.processes import private_kib, proportional_kib
+
+# Until a node has given back what the list that found all tasks left free in it.
+SETTLE_S = 2.0
 
 
 def live_name(tasks: int) -> str:
@@ -34,6 +38,7 @@ def memory(bench: Bench) -> list[Figure]:
         bench.say(f"memory, {tasks:,} live tasks on each of 2 nodes")
         start(cluster.url, LIVE, tasks * len(runs), [node.name for node in runs])
         wait_for(cluster.url, f"{LIVE}*", tasks * len(runs) + 1)
+        time.sleep(SETTLE_S)
         grown = [private_kib(node.pid) - kib for node, kib in zip(cluster.nodes, before, strict=True)]
         figures += _both(runs, f"{tasks:,} live tasks")
         figures += _both([waits], f"waiting for {tasks * len(runs):,} tasks of others")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import resource
@@ -9,6 +10,8 @@ import sys
 from typing import Any
 
 from taskfan.cluster.config import NodeConfig
+
+_malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
 
 class LocalMachine:
@@ -54,6 +57,11 @@ class LocalMachine:
             "process": {"cpu": {"percent": 0}},
             "jvm": {"mem": {"heap_used_percent": own_percent}},
         }
+
+    def give_back_memory(self) -> None:
+        """What the C library keeps for later, where it can be told to: glibc."""
+        if _malloc_trim is not None:
+            _malloc_trim(0)
 
 
 def _memory_bytes() -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""What a node can tell of the process and machine it runs on."""
+"""What a node can tell of the process and machine it runs on, and do for them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ class Machine(Protocol):
     def stats(self) -> dict[str, Any]:
         """What does: the sections `os`, `process` and `jvm` (its `mem.heap_used_percent`) of `_nodes/stats`."""
 
+    def give_back_memory(self) -> None:
+        """Let the system have what is free in this process."""
+
 
 class UnknownMachine:
     """Tells nothing: for nodes that have no process of their own."""
@@ -23,3 +26,6 @@ class UnknownMachine:
 
     def stats(self) -> dict[str, Any]:
         return {}
+
+    def give_back_memory(self) -> None:
+        return

@@ -26,6 +26,7 @@ from taskfan.node.journal import NO_JOURNAL, BanRemoved, BanSet, Journal, TaskRe
 from taskfan.node.machine import Machine, UnknownMachine
 from taskfan.node.registry import ChildToken, TaskRegistry
 from taskfan.node.shards import Shards
+from taskfan.node.spare_memory import SpareMemory
 from taskfan.node.state_updates import NoStateUpdates, StateUpdates
 from taskfan.node.task import NO_HEADERS, Task, TaskType, id_of
 from taskfan.node.task_runner import Start, TaskRunner
@@ -69,6 +70,7 @@ class Node:
         self._journal = journal
         self._shared_actions, self._actions = actions, dict[str, Action]()
         self.timers = Timers(clock)
+        self.spare_memory = SpareMemory(clock, self.machine)
         self.runner = TaskRunner(self, journal)
         # Those that brought requests, and are not closed.
         self._links: dict[InboundLink, None] = {}

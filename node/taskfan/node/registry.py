@@ -118,19 +118,19 @@ class TaskRegistry:
         if headers and _size_of(headers) > MAX_HEADER_BYTES:
             raise IllegalArgument("Request exceeded the maximum size of task headers 16kb")
         number = self._last_number = self._last_number + 1
-        siblings = None
+        headers, siblings = headers or NO_HEADERS, None
         if traits.cancellable and parent.number != -1:
             if self._bans and (reason := self._bans.get(parent)) is not None:
                 raise TaskCancelled(f"Task cancelled before it started: {reason}")
             siblings = self._children.get(parent)
             if siblings is None:
-                siblings = self._children[parent] = _Siblings(parent, headers or NO_HEADERS)
+                siblings = self._children[parent] = _Siblings(parent, headers)
             parent = siblings.parent
-            if headers == siblings.headers:
+            if headers is not siblings.headers and headers == siblings.headers:
                 headers = siblings.headers
         # Half the time of `TaskId(…)`, which is a function of its own.
         id = tuple.__new__(TaskId, (self.node_id, number))
-        task = Task(id, type, action, now_ms, now_ns, traits, parent, headers or NO_HEADERS)
+        task = Task(id, type, action, now_ms, now_ns, traits, parent, headers)
         if siblings is not None:
             siblings.tasks[number] = task
         self._tasks[number] = task

@@ -120,6 +120,7 @@ class TaskRunner:
         try:
             if context.link is not None and not isinstance(outcome, TaskfanError):
                 outcome = outcome.SerializeToString()
+                self._node.spare_memory.answered(len(outcome))
         except Exception as error:
             outcome = of_bug(error, name)
         try:

@@ -171,6 +171,7 @@ class Dispatcher:
         if encoding is not None and parts and request.method != "HEAD":
             parts = formats.compress(parts, encoding)
             own.append((b"content-encoding", encoding.encode()))
+        self._node.spare_memory.answered(sum(map(len, parts)))
         return HttpResponse(status, content_type, parts, own)
 
 

@@ -183,7 +183,8 @@ class Tally:
         self._completed += answer.completed
         self._failed += answer.failed
         self._cancelled += answer.cancelled
-        self._note(place, list(answer.failures))
+        if answer.failures:
+            self._note(place, list(answer.failures))
 
     def add_failure(self, place: tuple[int, int], path: str, action: str, node_id: str, error: TaskfanError) -> None:
         """A child that failed, was cancelled or could not be started."""
