@@ -135,6 +135,24 @@ def test_without_a_template_that_answers_a_cluster_begins_anew(monkeypatch: pyte
         assert not is_alive(silent)
 
 
+def test_a_template_that_cannot_make_a_supervisor_is_done_without_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    # No room for the command of a supervisor; were it waited for, this would take longer than a test may.
+    monkeypatch.setattr(warm, "_LINE", "")
+    monkeypatch.setattr(warm, "_ANSWER_LIMIT_S", 10_000.0)
+    with keep_warm():
+        template = the_template(os.getpid())
+        with Cluster(nodes=1, name="n" * 100) as cluster:
+            assert parent_of(cluster.status().supervisor_pid) == os.getpid()
+        assert not is_alive(template)
+
+
+def test_the_longest_name_has_room_in_the_command() -> None:
+    name = "ŋ" * 50 + "𐐀" * 50
+    with keep_warm(), Cluster(nodes=1, name=name) as cluster:
+        assert parent_of(cluster.status().supervisor_pid) != os.getpid()
+        assert len(processes_of(name)) == 3
+
+
 def test_a_fork_neither_uses_nor_ends_the_template_of_its_parent() -> None:
     with keep_warm():
         template = the_template(os.getpid())

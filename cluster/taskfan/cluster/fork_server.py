@@ -1,8 +1,8 @@
 """Makes members quickly: a process with everything imported that forks, signals and reaps on request.
 
 It is forked from the supervisor, which has loaded all of it, while that has one thread and no object of gRPC: a process
-with a live one cannot fork safely. When the supervisor goes, in whatever way, it kills every member and removes what was
-temporary.
+with a live one cannot fork safely. When the supervisor goes, in whatever way, it kills every member and removes what
+was temporary.
 """
 
 from __future__ import annotations

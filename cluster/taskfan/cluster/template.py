@@ -69,22 +69,30 @@ def _become_supervisor(
 ) -> None:
     status = 1
     try:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        os.setsid()
-        owner, errors = descriptors
-        os.dup2(errors, 2)
-        os.close(errors)
-        os.chdir(message.directory)
-        _take_environment(message.environment)
-        words = [*sys.orig_argv[:3], SUPERVISOR, message.name, str(owner), message.run_id]
-        _take_command([os.fsencode(word) for word in words])
+        owner = _take_place(message, *descriptors)
         _answer(asker)
         asker.close()
-        status = run(socket.socket(fileno=owner), member_main)
+        status = run(owner, member_main)
     except BaseException:
         traceback.print_exc()
+        if asker.fileno() >= 0:
+            # No answer will come: whoever asks is to know at once, and to do without a template.
+            asker.shutdown(socket.SHUT_RDWR)
     finally:
         end_process(status)
+
+
+def _take_place(message: MakeSupervisor, owner: int, errors: int) -> socket.socket:
+    """Be as if whoever asks had executed this. Gives the socket to it."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.setsid()
+    os.dup2(errors, 2)
+    os.close(errors)
+    os.chdir(message.directory)
+    _take_environment(message.environment)
+    words = [*sys.orig_argv[:3], SUPERVISOR, message.name, str(owner), message.run_id]
+    _take_command([os.fsencode(word) for word in words])
+    return socket.socket(fileno=owner)
 
 
 def _take_environment(environment: bytes) -> None:

@@ -18,10 +18,8 @@ from taskfan.cluster.messages import MakeSupervisor, SupervisorMade
 from taskfan.cluster.spawn import Spawned, can_fork, environment, execute
 
 TEMPLATE = "taskfan.cluster.template"
-# Supervisors write their commands over this.
-_LINE = "loads what all clusters of its parent process are made of, and forks them; it ends with that process".ljust(
-    240
-)
+# Supervisors write their commands over this, and the longest name of a cluster has 400 bytes.
+_LINE = "loads what the clusters of its parent process are made of, and forks them; it ends with it".ljust(500)
 # A template loads in a fifth of a second; one that takes so long is not waited for any more.
 _ANSWER_LIMIT_S = 20.0
 # What a process reads as it begins: with another value it would be another one. What it reads later is told to it.
