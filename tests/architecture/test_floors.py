@@ -37,7 +37,7 @@ IMPURE_MODULES = [
     *("random", "secrets", "time", "uuid"),
 ]
 # The files through which all time, chance and asyncio tasks of the two lower floors come.
-DOORS = {NODE / "clock.py", NODE / "limits.py", NODE / "grpc_transport.py"}
+DOORS = {NODE / "clock.py", NODE / "grpc_transport.py"}
 BANNED_NAMES = re.compile(
     r"asyncio\.(sleep|timeout|timeout_at|wait|wait_for|as_completed|create_task|gather|ensure_future|TaskGroup|run|to_thread)"
     r"|([\w.()?]+\.)?(?<!clock\.)(call_later|call_at|run_in_executor)"

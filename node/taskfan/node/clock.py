@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeVar, cast
 
-from taskfan.node.limits import Limits
+from taskfan.node.timers import Timers
 
 Answer = TypeVar("Answer")
 
@@ -60,7 +60,7 @@ class SystemClock:
         self._on_error = on_error
         # A dict, not a set: tasks are cancelled in the order they were spawned.
         self._spawned: dict[asyncio.Task[object], str] = {}
-        self._limits = Limits()
+        self._limits = Timers(self, keeps_timer=True)
 
     def wall_time_ms(self) -> int:
         return time.time_ns() // 1_000_000
@@ -78,7 +78,7 @@ class SystemClock:
         return asyncio.get_running_loop().call_later(seconds, callback)
 
     def limit(self, seconds: float, callback: Callable[[], object]) -> TimerHandle:
-        return self._limits.add(asyncio.get_running_loop(), seconds, callback)
+        return self._limits.call_later(seconds, callback)
 
     def spawn(self, coroutine: Coroutine[Any, Any, object], name: str) -> asyncio.Task[object]:
         task = asyncio.get_running_loop().create_task(coroutine, name=name)
@@ -119,6 +119,7 @@ class SystemClock:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        self._limits.close()
 
 
 class _TimeoutInTask:

@@ -68,11 +68,12 @@ class LinkEnd:
         self._check_numbers = itertools.count(1)
 
     def watch(self) -> None:
-        """Begin to check the other side; the link is open."""
+        """Begin to check the other side, if anybody waits for it; the link is open."""
         self.is_open = True
         if self.context.journal.is_on:
             link_journal.link_opened(self)
-        self._look_timer = self.context.clock.call_later(self._checks.interval_s, self._look)
+        if self.is_needed:
+            self._begin_to_look()
 
     def receive(self, data: bytes) -> None:
         """Take one frame. A malformed one closes the link; what comes after the close is dropped."""
@@ -99,12 +100,18 @@ class LinkEnd:
         _log.log(level, "%s: link %s closed: %s", self.context.local, self, reason)
         if self._look_timer is not None:
             self._look_timer.cancel()
+            self._look_timer = None
         if self.context.journal.is_on:
             link_journal.link_closed(self, reason)
         self.queue.clear()
         if not self.ended.done():
             self.ended.set_result(None)
         self._closed()
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether anybody here waits for the other side. Who begins to calls `_begin_to_look`, unless that goes on."""
+        raise NotImplementedError
 
     def _closed(self) -> None:
         """Tell those who depend on this link. Called once."""
@@ -139,7 +146,16 @@ class LinkEnd:
         else:
             self.close("it asks and does not read the answers", logging.WARNING)
 
+    def _begin_to_look(self) -> None:
+        if self.is_open and not self.is_closed:
+            self._look_timer = self.context.clock.call_later(self._checks.interval_s, self._look)
+
     def _look(self) -> None:
+        if not self.is_needed:
+            # Among a hundred idle nodes there are ten thousand links, and nobody would hear what becomes of one.
+            self._checks.answered()
+            self._look_timer = None
+            return
         verdict, wait_s = self._checks.look()
         if verdict is Verdict.GIVE_UP:
             self.close(f"no answer to {self._checks.retry_count} checks", logging.WARNING)
@@ -203,8 +219,11 @@ class SendingEnd(LinkEnd):
         """The first half of `put`: let the request go out. Raises Rejected."""
         context, lamport_time = self.context, self.context.lamport.tick()
         frame = frames.request_frame(lamport_time, request_id, request)
-        size_bytes, urgent = len(frame), frames.is_urgent(request.action)
-        if size_bytes > context.settings.max_message_bytes or not self.queue.has_room(size_bytes, urgent=urgent):
+        size_bytes, urgent, queue = len(frame), frames.is_urgent(request.action), self.queue
+        if size_bytes > context.settings.max_message_bytes or (
+            # There is always room where nothing waits.
+            queue.waiting_bytes and not queue.has_room(size_bytes, urgent=urgent)
+        ):
             refusal = self._refusal(request.action, size_bytes)
             if context.journal.is_on:
                 link_journal.request_refused(self, request_id, request, refusal)
@@ -224,7 +243,14 @@ class SendingEnd(LinkEnd):
     def expect(self, request_id: int, action: str, answered: Answered, divert: Answered | None = None) -> Waiting:
         """The second half of `put`: wait for the answer. `divert` gets it instead, and passes it on by `answer`."""
         waiting = self._waiting[request_id] = Waiting(self, request_id, action, answered, divert)
+        if self._look_timer is None:
+            self._begin_to_look()
         return waiting
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether a request waits for its answer."""
+        return bool(self._waiting)
 
     def limit(self, request_id: int, timeout_s: float) -> None:
         """Let a request wait no longer than that. Zero or less strikes at once."""

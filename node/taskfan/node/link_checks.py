@@ -19,7 +19,8 @@ class LinkChecks(msgspec.Struct):
     """Looks at a link now and then. It is asked only when nothing at all came for an interval.
 
     Source: OpenSearch `FollowersChecker`: interval, then check; `retry_count` checks without an answer in a row
-    end it. Differs: there a check is sent in every interval, here traffic stands for it.
+    end it. Differs: there a check is sent in every interval; here traffic stands for it, and a link is left alone
+    while nobody waits on it (as in OpenSearch, whose `transport.ping_schedule` is off by default).
     """
 
     interval_s: float

@@ -193,7 +193,8 @@ class Membership:
 
     def _set_timer(self, effect: SetTimer) -> None:
         timer, wait_ms = effect.timer, effect.min_ms
-        self._cancel_timer(timer)
+        if (before := self._timers.get(timer)) is not None:
+            before.cancel()
         if effect.max_ms != wait_ms:
             wait_ms = self._chance.uniform(wait_ms, effect.max_ms)
         self._timers[timer] = self._node.clock.call_later(wait_ms / 1000, partial(self._fire, timer))
@@ -230,7 +231,7 @@ class Membership:
             self._carry_out(self._coordinator.failed(sent, _failure_of(sent, answer)))
         else:
             try:
-                read = read_answer(form_of(sent.request), answer)
+                read = read_answer(sent.request, answer)
             except DecodeError:
                 log.warning("[%s] was answered by what is no answer to it", form_of(sent.request).action)
                 self._carry_out(self._coordinator.failed(sent, Failure.REJECTED))

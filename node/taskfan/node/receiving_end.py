@@ -46,6 +46,11 @@ class ReceivingEnd(LinkEnd):
     def __str__(self) -> str:
         return f"from [{self.node_id}]"
 
+    @property
+    def is_needed(self) -> bool:
+        """Whether a request runs, or an answer waits to be read: who asked may be gone."""
+        return self._running > 0 or self.queue.waiting_bytes > 0
+
     def on_close(self, callback: Callable[[], None]) -> Callable[[], object]:
         """Call once when it ends (at once, if it has). Returns a call that takes this back."""
         if self.is_closed:
@@ -70,11 +75,14 @@ class ReceivingEnd(LinkEnd):
             return
         self._running += 1
         self._receiver.receive(request, self, _Received(self, request_id, request.action))
+        if self._running and self._look_timer is None:
+            self._begin_to_look()
 
     def reply(self, request_id: int, action: str, answer: Answer) -> None:
         """Send what came of a request, when there is room for it."""
         frame, urgent = self._answer_frame(request_id, action, answer), frames.is_urgent(action)
-        if self.queue.has_room(len(frame), urgent=urgent):
+        # There is always room where nothing waits.
+        if not self.queue.waiting_bytes or self.queue.has_room(len(frame), urgent=urgent):
             self._put(frame, urgent=urgent)
             self._one_ended()
         else:

@@ -136,6 +136,10 @@ class TaskRegistry:
         self._tasks[number] = task
         return task
 
+    def pass_by(self) -> None:
+        """A task begins and ends, and nobody can have seen it: its number is used up."""
+        self._last_number += 1
+
     def unregister(self, task: Task) -> list[Effect]:
         """End a task. Once for each."""
         number = task.id.number

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from taskfan.node.clock import Clock, TimerHandle
+import msgspec
+
 from taskfan.node.timer_heap import Timed, TimerHeap
+
+if TYPE_CHECKING:
+    from taskfan.node.clock import Clock, TimerHandle
 
 log = logging.getLogger("taskfan.node")
 
@@ -13,10 +19,15 @@ _MS = 1_000_000
 
 
 class Timers:
-    """Calls at whole milliseconds of the clock: never too early, and as fine as the timers of an event loop are."""
+    """Calls at whole milliseconds of the clock: never too early, and as fine as the timers of an event loop are.
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    Args:
+        keeps_timer: when no call is left the timer stays set, and wakes once in vain. For calls that are nearly always
+            taken back, long before their time: those do not touch the event loop then.
+    """
+
+    def __init__(self, clock: Clock, *, keeps_timer: bool = False) -> None:
+        self._clock, self._keeps_timer = clock, keeps_timer
         self._heap = TimerHeap()
         # For the earliest call, or for an earlier one that was taken back.
         self._timer: TimerHandle | None = None
@@ -33,8 +44,14 @@ class Timers:
     def cancel(self, key: int) -> None:
         """Take a call back; one that was made is no error."""
         self._heap.remove(key)
-        if not self._heap:
+        if not self._heap and not self._keeps_timer:
             self._set()
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> TimerHandle:
+        """As that of a clock."""
+        later = _Later(self, callback)
+        later.key = self.call(round(seconds * 1e9), later)
+        return later
 
     def close(self) -> None:
         """Call nobody any more."""
@@ -64,3 +81,17 @@ class Timers:
                 # The others' times have come all the same.
                 log.exception("a call whose time had come")
         self._set()
+
+
+class _Later(msgspec.Struct, eq=False):
+    """A call to come that can be taken back."""
+
+    timers: Timers
+    callback: Callable[[], object]
+    key: int = 0
+
+    def cancel(self) -> None:
+        self.timers.cancel(self.key)
+
+    def time_is_up(self, key: int) -> None:
+        self.callback()

@@ -111,7 +111,7 @@ class Transport(Protocol):
     Guarantees: a request is answered at most once; requests on one link arrive in the order they were sent, but
     bans and cancels overtake, and what is larger than a frame is overtaken; a closed link fails all requests that
     wait on it, and tells the receiver's side through `InboundLink.on_close`. A link ends when its stream breaks,
-    when the other side is silent too long, when that node connects anew, or on purpose.
+    when the other side is silent too long for who waits on it, when that node connects anew, or on purpose.
     Nothing is retried: a new request opens a new link.
     """
 

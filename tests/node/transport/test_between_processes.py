@@ -132,27 +132,31 @@ async def test_a_member_closes_while_another_is_paused_in_the_middle_of_a_large_
     await world.clock.close()
 
 
+async def never(_request: Request, _link: InboundLink) -> bytes:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
 async def ask_back(world: SocketWorld, a: Member, b: Member) -> tuple[asyncio.Task[bytes], InboundLink]:
     """Let the process send a request to a, which a does not answer."""
-
-    async def never(_request: Request, _link: InboundLink) -> bytes:
-        await asyncio.Event().wait()
-        raise AssertionError
-
     a.handlers.by_action["asked"] = never
     asking = a.send_soon(b, a.node.transport_address.encode(), "ask")
     await until(world.clock, lambda: a.handlers.links, "the process did not ask")
     return asking, a.handlers.links[0]
 
 
-async def test_links_that_are_idle_or_busy_with_one_request_outlive_their_checks(world: SocketWorld) -> None:
+async def test_a_link_that_is_busy_with_one_request_outlives_its_checks(world: SocketWorld) -> None:
     a, b = await world.member("a", settings=SHORT), await world.member("b", settings=SHORT)
-    await a.send(b)
+    b.handlers.by_action["never"] = never
+    waiting = a.send_soon(b, action="never")
     seen = a.transport.lamport.time
     # Each check and its answer count, so several have gone by.
-    await until(world.clock, lambda: a.transport.lamport.time > seen + 10, "no checks")
+    await until(world.clock, lambda: a.transport.lamport.time > seen + 20, "no checks")
     assert await a.send(b, b"x") == b"x"
+    assert not waiting.done()
+    waiting.cancel()
     assert len(b.handlers.links) == 1
+    await world.clock.close()
 
 
 async def test_a_port_in_use_is_an_error_that_names_it(world: SocketWorld, capfd: pytest.CaptureFixture[str]) -> None:

@@ -95,27 +95,57 @@ async def test_a_silent_node_is_given_up_after_three_checks_by_both_ends(world: 
     await world.clock.close()
 
 
-async def test_an_idle_link_costs_one_check_and_its_answer_a_second(world: MemoryWorld) -> None:
+async def never(_request: Request, _link: InboundLink) -> bytes:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def test_a_link_costs_one_check_and_its_answer_a_second_while_somebody_waits_on_it(world: MemoryWorld) -> None:
     a, b = await world.member("a"), await world.member("b")
-    await a.send(b)
+    b.handlers.by_action["never"] = never
+    waiting = a.send_soon(b, action="never")
+    await world.clock.sleep(1)
     before = a.transport.lamport.time
     await world.clock.sleep(100)
     # A check sent, received, answered, and the answer received: four ticks.
     assert 4 * 98 <= a.transport.lamport.time - before <= 4 * 101
     assert not b.handlers.links[0].is_closed
-    assert len(b.handlers.links) == 1
+    assert not waiting.done()
+    waiting.cancel()
+    await world.clock.close()
+
+
+async def test_an_idle_link_costs_nothing_and_is_looked_at_again_for_the_next_who_waits(world: MemoryWorld) -> None:
+    a, b = await world.member("a"), await world.member("b")
+    b.handlers.by_action["never"] = never
+    await a.send(b)
+    before = a.transport.lamport.time
+    await world.clock.sleep(50)
+    assert a.transport.lamport.time == before
+
+    world.network.hold("a-id", "b-id")
+    begin = now_s(world)
+    with pytest.raises(NodeDisconnected):
+        await a.send(b, action="never", timeout_s=None)
+    # Three times an interval and a check.
+    assert now_s(world) - begin == pytest.approx(33)
 
 
 async def test_a_node_that_answers_one_of_three_checks_is_kept(world: MemoryWorld) -> None:
     a, b = await world.member("a"), await world.member("b")
-    await a.send(b)
+    b.handlers.by_action["never"] = never
+    waiting = a.send_soon(b, action="never")
+    await world.clock.sleep(1)
     for _ in range(3):
         world.network.hold("b-id", "a-id")
         await world.clock.sleep(25)
         world.network.release("b-id", "a-id")
         await world.clock.sleep(5)
     await a.send(b)
+    assert not waiting.done()
+    waiting.cancel()
     assert len(b.handlers.links) == 1
+    await world.clock.close()
 
 
 async def test_who_asks_without_reading_the_answers_is_cut_off(

@@ -250,10 +250,12 @@ class Coordinator(Modes):
     def _on_follower_check(self, request: m.FollowerCheckRequest) -> None:
         if request.target_ephemeral_id != self.local.ephemeral_id:
             raise CoordinationRejected(f"another process of [{self.local.name}] is meant")
-        self._ensure_term(request.source, request.term)
-        if request.term != self.core.term:
-            raise CoordinationRejected(f"current term is [{self.core.term}]")
-        if self.core.accepted.term < self.core.term:
+        core = self.core
+        if request.term != core.term:
+            self._ensure_term(request.source, request.term)
+        if request.term != core.term:
+            raise CoordinationRejected(f"current term is [{core.term}]")
+        if core.accepted.cluster.term < core.term:
             # It has not come to a state of this term, but there is a leader.
             self._become_follower(request.source)
         elif self.mode is not Mode.FOLLOWER and self._join_asked != request.source.id:
@@ -273,10 +275,12 @@ class Coordinator(Modes):
         request = sent.request
         match answer:
             case m.Acknowledged():
-                if isinstance(request, m.ApplyCommitRequest):
+                if isinstance(request, m.LeaderCheckRequest):
+                    self._leader_check.answered(sent)
+                elif isinstance(request, m.FollowerCheckRequest):
+                    self._leadership.checks.answered(sent)
+                elif isinstance(request, m.ApplyCommitRequest):
                     self._leadership.applied(sent, request)
-                self._leadership.checks.answered(sent)
-                self._leader_check.answered(sent)
             case m.PeersResponse():
                 self._on_peers(sent.to, answer)
             case m.PreVoteResponse():

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 import msgspec
 
 from taskfan.node.cluster_state import DiscoveryNode
-from taskfan.node.coordination.effects import Failure, Outbox, Send, TimerKind
+from taskfan.node.coordination.effects import Failure, Outbox, Send, SetTimer, Timer, TimerKind
 from taskfan.node.coordination.messages import FollowerCheckRequest, LeaderCheckRequest
 from taskfan.node.coordination.settings import CoordinationSettings
 
@@ -147,6 +147,8 @@ class LeaderCheck:
         self._settings, self._out = settings, out
         # The same each time: it is written once.
         self._request = LeaderCheckRequest(local)
+        interval_ms = settings.leader_check_interval_ms
+        self._interval = SetTimer(Timer(TimerKind.LEADER_CHECK), interval_ms, interval_ms)
         self._checked: _Checked | None = None
 
     def set_leader(self, leader: DiscoveryNode | None) -> None:
@@ -194,4 +196,4 @@ class LeaderCheck:
         checked.awaited = self._out.send(checked.node, self._request, self._settings.leader_check_timeout_ms)
 
     def _wait(self) -> None:
-        self._out.set_timer(TimerKind.LEADER_CHECK, self._settings.leader_check_interval_ms)
+        self._out.set_again(self._interval)

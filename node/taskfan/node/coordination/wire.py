@@ -55,9 +55,10 @@ def written_answer(answer: m.Answer) -> bytes:
     return b"" if answer is m.ACKNOWLEDGED else answer_to_wire(answer).SerializeToString()
 
 
-def read_answer(form: WireForm, payload: bytes) -> m.Answer:
-    """The answer that these bytes are. Raises DecodeError."""
-    return m.ACKNOWLEDGED if form.response is pb.Acknowledged else answer_from_wire(form.response.FromString(payload))
+def read_answer(request: m.Request, payload: bytes) -> m.Answer:
+    """The answer to this request that these bytes are. Raises DecodeError."""
+    response = WIRE_FORMS[type(request)].response
+    return m.ACKNOWLEDGED if response is pb.Acknowledged else answer_from_wire(response.FromString(payload))
 
 
 def answer_from_wire(message: Message) -> m.Answer:

@@ -62,7 +62,8 @@ class Connection:
                     raise ConnectionFault(wire.ENHANCE_YOUR_CALM, "it asks and does not read the answers")
             except ConnectionFault as fault:
                 self._close(fault.code, str(fault))
-        return self._take_events()
+        events, self._events = self._events, []
+        return events
 
     def lost(self, reason: str) -> list[Event]:
         """The socket is gone: all streams are."""
