@@ -6,6 +6,7 @@ import asyncio
 import functools
 from collections.abc import Callable, Coroutine
 from itertools import permutations
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -19,6 +20,7 @@ from taskfan.node.clock import SystemClock
 from taskfan.node.cluster_state import ClusterState
 from taskfan.node.discovery_node import DiscoveryNode
 from taskfan.node.journal import LinkOpened
+from tests.cluster.commands import run
 
 
 def as_story(test: Callable[[], Coroutine[object, object, None]]) -> Callable[[], None]:
@@ -54,6 +56,20 @@ def test_a_mesh_is_ready_when_every_node_has_its_link_to_every_other_and_a_node_
         assert opened(cluster) == all_pairs(cluster)
         cluster.nodes[3].restart()
         assert opened(cluster) == all_pairs(cluster)
+
+
+@pytest.mark.usefixtures("state_home")
+@pytest.mark.parametrize("how", ["option", "config file"])
+def test_taskfan_up_makes_a_mesh(how: str, tmp_path: Path) -> None:
+    config = tmp_path / "cluster.yml"
+    config.write_text("cluster:\n  taskfan.mesh: true\n")
+    words = ["--mesh"] if how == "option" else ["--config", str(config)]
+    assert run("up", "-n", "4", "--any-port", "--journal", "--name", "meshed", *words).exit_code == 0
+    try:
+        with Cluster.attach("meshed") as cluster:
+            assert opened(cluster) == all_pairs(cluster)
+    finally:
+        run("down", "--name", "meshed")
 
 
 def test_without_a_mesh_links_are_opened_when_they_are_needed() -> None:
