@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import gc
 import os
-import selectors
+import select
 import signal
 import socket
 import sys
@@ -90,17 +90,17 @@ class _ForkServer:
 
     def run(self) -> int:
         self._watch_children()
-        selector = selectors.DefaultSelector()
-        selector.register(self._channel, selectors.EVENT_READ)
-        selector.register(self._woken, selectors.EVENT_READ)
-        self._selector = selector
+        # Unlike a selector it is nothing that a member would have to close.
+        poll = select.poll()
+        for sock in (self._channel, self._woken):
+            poll.register(sock, select.POLLIN)
         try:
             while True:
-                ready = [key.fileobj for key, _ in selector.select()]
-                if self._woken in ready:
+                ready = [descriptor for descriptor, _ in poll.poll()]
+                if self._woken.fileno() in ready:
                     self._woken.recv(4096)
                     self._reap()
-                if self._channel in ready and not self._read():
+                if self._channel.fileno() in ready and not self._read():
                     return 0
         finally:
             self._kill_all()
@@ -182,9 +182,8 @@ class _ForkServer:
 
     def _shed(self) -> None:
         """Let go of all that is the fork server's."""
+        # The handler of SIGCHLD stays: a member has no children, and `signal.signal` would make 100 KiB its own.
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        self._selector.close()
         for sock in (self._channel, self._woken, self._waker):
             sock.close()
         for descriptor in self._descriptors:
@@ -250,8 +249,12 @@ def _executed(fork: Fork, control: socket.socket, http: socket.socket) -> int:
 
 def _name_process(name: str) -> None:
     """What `ps` and `top` show, where the system lets a process say so without more ado."""
-    with contextlib.suppress(OSError), open("/proc/self/comm", "w") as file:
-        file.write(name)
+    with contextlib.suppress(OSError):
+        file = os.open("/proc/self/comm", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(file, name.encode())
+        finally:
+            os.close(file)
 
 
 def _make_end_with_parent() -> Callable[[], object]:

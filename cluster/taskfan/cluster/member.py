@@ -8,7 +8,6 @@ import faulthandler
 import gc
 import logging
 import os
-import pathlib
 import random
 import signal
 import socket
@@ -55,6 +54,10 @@ class LogForm(logging.Formatter):
         self.node_name = "supervisor"
         self.converter = time.gmtime
 
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, and below it a traceback, if there is one."""
+        return super().format(record) if record.exc_info else self.formatMessage(record)
+
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         """The line, but for a traceback."""
         when = f"{self.formatTime(record, self.datefmt)},{int(record.msecs):03d}"
@@ -68,6 +71,7 @@ def log_to(stream: TextIO) -> None:
     """Log to this stream only."""
     # What no line shows need not be found out for each.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
     handler = logging.StreamHandler(stream)
     handler.setFormatter(log_form)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
@@ -91,9 +95,7 @@ def main(node_name: str, control: socket.socket, http: socket.socket) -> int:
     gc.enable()
     gc.set_threshold(*GC_THRESHOLDS)
     # Not `asyncio.run`: what that does besides costs each member half a megabyte, and the process ends with this.
-    loop = new_member_loop()
-    asyncio.set_event_loop(loop)
-    return loop.run_until_complete(_run(control, http))
+    return new_member_loop().run_until_complete(_run(control, http))
 
 
 async def _run(control: socket.socket, http: socket.socket) -> int:
@@ -110,7 +112,7 @@ class Member:
     def __init__(self, http: socket.socket, make_transport: MakeTransport) -> None:
         self._http = http
         self._make_transport = make_transport
-        self._stopping = asyncio.Event()
+        self._stopping: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.clock = SystemClock(on_error=_log_error)
         self._membership: Membership | None = None
         self._rest: RestServer | None = None
@@ -118,7 +120,8 @@ class Member:
 
     def stop(self) -> None:
         """Have `run` end by itself, soon."""
-        self._stopping.set()
+        if not self._stopping.done():
+            self._stopping.set_result(None)
 
     async def run(self, control: socket.socket) -> int:
         """From the first word of the supervisor to the last, or to `stop`. Returns the exit status."""
@@ -137,10 +140,10 @@ class Member:
             channel.send(CannotStart(str(error)))
             await channel.close()
             return 1
-        follower = asyncio.ensure_future(self._follow(channel, port))
-        stopper = asyncio.ensure_future(self._stopping.wait())
+        follower = asyncio.get_running_loop().create_task(self._follow(channel, port))
+        follower.add_done_callback(lambda _: self.stop())
         try:
-            await asyncio.wait((follower, stopper), return_when=asyncio.FIRST_COMPLETED)
+            await self._stopping
             if follower.done():
                 follower.result()
         finally:
@@ -149,10 +152,16 @@ class Member:
         return 0
 
     def _make_journal(self) -> FileJournal:
-        spec, path = self.spec, pathlib.Path(self.spec.journal_path)
+        spec = self.spec
         max_bytes = spec.node.journal_max_bytes
         self.journal = FileJournal(
-            path, spec.node.name, spec.node_id, spec.ephemeral_id, self.clock, LamportClock(), max_bytes
+            spec.journal_path,
+            spec.node.name,
+            spec.node_id,
+            spec.ephemeral_id,
+            self.clock,
+            LamportClock(),
+            max_bytes,
         )
         self.journal.switch(spec.journal)
         return self.journal

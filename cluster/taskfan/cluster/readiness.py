@@ -10,6 +10,8 @@ import msgspec
 
 # Questions at once: more would only wait for the same cores.
 AT_ONCE = 32
+# Unsaid it would be indented, for people.
+ROOT = "/?pretty=false"
 # A list of its own tasks, which are on every node that is asked: whoever is missing did not answer.
 LIST = "/_tasks?actions=cluster:monitor/tasks/lists*"
 
@@ -57,7 +59,7 @@ async def get(host: str, port: int, path: str) -> bytes:
 
 async def check_root(host: str, port: int, cluster_name: str, node_name: str) -> None:
     """The member itself answers on its port, and nobody else. Raises NotReady."""
-    root = _decode(await get(host, port, "/"), _Root)
+    root = _decode(await get(host, port, ROOT), _Root)
     if (root.cluster_name, root.name) != (cluster_name, node_name):
         raise NotReady(f"{host}:{port} is [{root.name}] of [{root.cluster_name}], not [{node_name}]")
 

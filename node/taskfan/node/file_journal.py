@@ -31,7 +31,7 @@ class FileJournal:
 
     def __init__(
         self,
-        path: Path,
+        path: Path | str,
         node_name: str,
         node_id: str,
         incarnation: str,
@@ -40,7 +40,7 @@ class FileJournal:
         max_bytes: int = MAX_BYTES,
     ) -> None:
         self.is_on = False
-        self._path, self._node_name = path, node_name
+        self._given_path, self._node_name = path, node_name
         self._opened = JournalOpened(node_id, incarnation)
         self.lamport = lamport
         self._clock, self._max_bytes = clock, max_bytes
@@ -52,6 +52,11 @@ class FileJournal:
         self._lost = 0
         # Why nothing could be written at the last try; empty when it could.
         self.problem = ""
+
+    @property
+    def _path(self) -> Path:
+        # Most journals are never switched on: until then no member makes pages of its own by this.
+        return Path(self._given_path)
 
     def append(self, event: AnyEvent, lamport_time: int | None = None) -> None:
         """Note an event: see `Journal.append`."""

@@ -20,21 +20,22 @@ class ResponseWriter:
 
     def __init__(self, fields: Sequence[Field] = ()) -> None:
         self._fields = _lines(fields)
-        # Kinds of answers are few, and known to the program.
-        self._start = lru_cache(128)(self._make_start)
-
-    def _make_start(self, status: int, content_type: str) -> bytes:
-        phrase = HTTPStatus(status).phrase.encode()
-        constant = self._fields + b"content-type: %b\r\n" % content_type.encode()
-        return b"HTTP/1.1 %d %b\r\n%bcontent-length: " % (status, phrase, constant)
 
     def head(self, response: HttpResponse, content_length: int, *, closes: bool) -> bytes:
         """Status line and fields, with the empty line behind them."""
-        start = self._start(response.status, response.content_type)
+        start = _start(self._fields, response.status, response.content_type)
         if not closes and not response.fields:
             return b"%b%d\r\n\r\n" % (start, content_length)
         more = _lines(response.fields) + (b"connection: close\r\n" if closes else b"")
         return b"%b%d\r\n%b\r\n" % (start, content_length, more)
+
+
+# Kinds of answers are few, and known to the program.
+@lru_cache(128)
+def _start(fields: bytes, status: int, content_type: str) -> bytes:
+    phrase = HTTPStatus(status).phrase.encode()
+    constant = fields + b"content-type: %b\r\n" % content_type.encode()
+    return b"HTTP/1.1 %d %b\r\n%bcontent-length: " % (status, phrase, constant)
 
 
 def _lines(fields: Sequence[Field]) -> bytes:

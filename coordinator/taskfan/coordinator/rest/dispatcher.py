@@ -28,7 +28,7 @@ from taskfan.coordinator.rest.errors import (
 from taskfan.coordinator.rest.formats import PLAIN, Options
 from taskfan.coordinator.rest.messages import TEXT, Answer, RestRequest
 from taskfan.coordinator.rest.paths import PathTrie
-from taskfan.coordinator.rest.plan import Plan, Planner, Refusal
+from taskfan.coordinator.rest.plan import Plan, Refusal, planner_of
 from taskfan.coordinator.rest.routes import ROUTE_TABLE, Route
 from taskfan.node.cluster_state import OPENSEARCH_VERSION
 from taskfan.node.errors import IllegalArgument, TaskfanError
@@ -55,7 +55,7 @@ class Dispatcher:
     def __init__(self, node: Node, max_content_bytes: int, routes: PathTrie[Route] = ROUTE_TABLE) -> None:
         self._node = node
         self._max_content_bytes = max_content_bytes
-        self._planner = Planner(routes)
+        self._planner = planner_of(routes)
 
     async def dispatch(self, request: HttpRequest, client: Client) -> HttpResponse:
         """Answer one request. Never raises: what goes wrong is an answer too."""

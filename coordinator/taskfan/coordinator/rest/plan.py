@@ -77,7 +77,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Planner:
-    """Makes plans, and keeps the latest ones."""
+    """Makes plans, and keeps the latest ones. There is one for each table of routes: see `planner_of`."""
 
     def __init__(self, routes: PathTrie[Route]) -> None:
         self._routes = routes
@@ -146,6 +146,12 @@ class Planner:
         methods = self._routes.methods(path)
         allowed = f", allowed: [{', '.join(methods)}]" if methods else ""
         return Refusal(405, plain_error(f"Unexpected HTTP method{allowed}", 405), ",".join(methods))
+
+
+@lru_cache(4)
+def planner_of(routes: PathTrie[Route]) -> Planner:
+    """The planner of these routes: what it has planned before a fork, members need not plan again."""
+    return Planner(routes)
 
 
 def _decoded(part: str) -> str:
