@@ -182,7 +182,7 @@ DIAGRAM = """
     28  │                             │                             ○ 1 ended
     30  ◀── #1 done ──────────────────┤                             │
     33  ◀── #2 done ────────────────────────────────────────────────┤
-    39  ○ 1 ended                     │                             │
+    35  ○ 1 ended                     │                             │
 """
 
 
@@ -203,7 +203,7 @@ TABLE = """
       24  name-of-a  reply_received    #3 ← name-of-b internal:admin/tasks/ban
       30  name-of-a  reply_received    #1 ← name-of-b test:hold
       33  name-of-a  reply_received    #2 ← name-of-c test:hold
-      39  name-of-a  task_ended        name-of-a:1 test:hold
+      35  name-of-a  task_ended        name-of-a:1 test:hold
 """
 
 
