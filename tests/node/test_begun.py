@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 
-from taskfan.node.action import Action, ActionContext
+from taskfan.node.action import Action, Begun
 from taskfan.node.errors import ActionNotFound, TaskCancelled, TaskfanError, TransportError
 from taskfan.node.task import TaskTraits
 from tests.node.nodes import BUG, FAIL, HOLD, Nodes, play
@@ -49,40 +51,43 @@ def test_what_may_not_begin_is_raised_and_counted_no_more() -> None:
     play(story)
 
 
-class Begun:
+class Held(Begun):
     """The work of an action that only the test ends."""
 
-    def __init__(self, nodes: Nodes) -> None:
-        self.contexts: dict[str, ActionContext] = {}
-        self.stopped: list[str] = []
-        traits = TaskTraits(cancellable=True)
-        for node in nodes.nodes.values():
-            node.add_action(Action(BEGIN, self.begin, StringValue, StringValue, lambda _: traits, begins=True))
+    begun: ClassVar[dict[str, Held]]
+    stopped: ClassVar[list[str]]
 
-    def begin(self, context: ActionContext, request: StringValue) -> None:
-        self.contexts[request.value], context.work = context, self
+    def start(self, request: StringValue) -> None:
+        self.begun[request.value] = self
         if request.value == "bug":
             raise ZeroDivisionError(request.value)
         if request.value == "at once":
-            context.end(request)
+            self.end(request)
 
-    def stop(self, reason: str) -> None:
+    def cancel(self, reason: str) -> None:
         self.stopped.append(reason)
+
+
+def add_held(nodes: Nodes) -> None:
+    Held.begun, Held.stopped = {}, []
+    traits = TaskTraits(cancellable=True)
+    for node in nodes.nodes.values():
+        node.add_action(Action(BEGIN, Held, StringValue, StringValue, lambda _: traits))
 
 
 @pytest.mark.parametrize("to", ["a", "b"])
 def test_an_action_that_begins_is_answered_when_it_says_so_at_once_or_later(to: str) -> None:
     async def story(nodes: Nodes) -> None:
-        begun = Begun(nodes)
+        add_held(nodes)
         await nodes.root("root")
         assert await nodes.ask("at once", "root", to, BEGIN) == StringValue(value="at once")
         with pytest.raises(TaskfanError, match=r"^ZeroDivisionError: bug$"):
             await nodes.ask("bug", "root", to, BEGIN)
         later, failing = nodes.ask("later", "root", to, BEGIN), nodes.ask("failing", "root", to, BEGIN)
-        await nodes.until(lambda: len(begun.contexts) == 4)
+        await nodes.until(lambda: len(Held.begun) == 4)
         assert nodes.outstanding("root") == {to: 2}
-        begun.contexts["failing"].end(TaskfanError("no"))
-        begun.contexts["later"].end(StringValue(value="at last"))
+        Held.begun["failing"].end(TaskfanError("no"))
+        Held.begun["later"].end(StringValue(value="at last"))
         assert await later == StringValue(value="at last")
         with pytest.raises(TaskfanError, match=r"^no$"):
             await failing
@@ -93,14 +98,14 @@ def test_an_action_that_begins_is_answered_when_it_says_so_at_once_or_later(to: 
 
 def test_what_has_begun_is_told_of_a_cancel_and_runs_on_until_it_ends() -> None:
     async def story(nodes: Nodes) -> None:
-        begun = Begun(nodes)
+        add_held(nodes)
         root = await nodes.root("root")
         answer = nodes.ask("x", "root", "b", BEGIN)
-        await nodes.until(lambda: begun.contexts)
+        await nodes.until(lambda: Held.begun)
         await nodes.nodes["a"].cancel(root, "enough", wait=False)
-        assert begun.stopped == ["enough"]
-        assert begun.contexts["x"].task in list(nodes.nodes["b"].registry)
-        begun.contexts["x"].end(TaskCancelled("stopped"))
+        assert Held.stopped == ["enough"]
+        assert Held.begun["x"].task in list(nodes.nodes["b"].registry)
+        Held.begun["x"].end(TaskCancelled("stopped"))
         with pytest.raises(TaskfanError, match=r"^stopped$"):
             await answer
 
@@ -109,11 +114,12 @@ def test_what_has_begun_is_told_of_a_cancel_and_runs_on_until_it_ends() -> None:
 
 def test_a_node_that_closes_lets_go_of_what_has_begun_and_who_asked_is_not_told() -> None:
     async def story(nodes: Nodes) -> None:
-        begun, node, told = Begun(nodes), nodes.nodes["a"], list[object]()
+        add_held(nodes)
+        node, told = nodes.nodes["a"], list[object]()
         node.begin(BEGIN, StringValue(value="x"), told.append, headers={})
         node.close()
         assert len(node.registry) == 0
-        begun.contexts["x"].end(StringValue())
+        Held.begun["x"].end(StringValue())
         assert told == []
 
     play(story)

@@ -35,25 +35,22 @@ class Action(msgspec.Struct, frozen=True):
     `response` is None for actions that answer only callers on their own node: with any value, to any value.
     `traits` says what the task of a request will be, before it is registered.
 
-    Where it `begins`, the handler gives nothing to wait for: it begins `context.work`, which tells its own end by
-    `context.end`. That is for tasks that live long and of which there are many: they hold neither coroutine nor task of
-    asyncio. `answer_at_once` is the handler once more, for requests of other nodes to an action that never waits: from
-    payload to payload.
+    The handler is a coroutine, or a class of work that begins, for actions of which many tasks live long: these hold
+    neither coroutine nor task of asyncio. `answer_at_once` is the handler once more, for requests of other nodes to an
+    action that never waits: from payload to payload.
     """
 
     name: str
-    handler: Callable[[ActionContext, Any], Awaitable[Any] | None]
+    handler: Callable[[ActionContext, Any], Awaitable[Any]] | type[Begun]
     request: type[Any]
     response: type[Message] | None = None
     traits: Callable[[Any], TaskTraits] = plain
-    begins: bool = False
     answer_at_once: Callable[[bytes], bytes] | None = None
 
     def run(self, context: ActionContext, request: Any) -> Awaitable[Any]:
-        """What to wait for, of an action that does not begin."""
-        running = self.handler(context, request)
-        assert running is not None, self.name
-        return running
+        """What to wait for, of an action whose handler is a coroutine."""
+        assert not isinstance(self.handler, type), self.name
+        return self.handler(context, request)
 
     def read(self, answer: Answer) -> Any:
         """The response that came from another node, or the error."""
@@ -70,13 +67,6 @@ class Action(msgspec.Struct, frozen=True):
 NO_ACTIONS: Mapping[str, Action] = {}
 
 
-class Work(Protocol):
-    """What an action has begun."""
-
-    def stop(self, reason: str) -> None:
-        """Its task was cancelled."""
-
-
 class ActionContext:
     """What a handler is given: its task, and how to act on its behalf. Small, for it lives as long as the task.
 
@@ -84,7 +74,7 @@ class ActionContext:
     the handler, and once it was told.
     """
 
-    __slots__ = ("_on_stop", "answered", "link", "node", "task", "work")
+    __slots__ = ("_on_stop", "answered", "link", "node", "task")
 
     def __init__(
         self,
@@ -94,8 +84,7 @@ class ActionContext:
         link: InboundLink | None = None,
     ) -> None:
         self.node, self.task, self.answered, self.link = node, task, answered, link
-        self.work: Work | None = None
-        # Most work has nothing else to stop.
+        # Most work has nothing to stop.
         self._on_stop: list[Callable[[str], None]] | None = None
 
     @property
@@ -153,19 +142,13 @@ class ActionContext:
 
     def stop(self, reason: str) -> None:
         """Tell the work that its task was cancelled. Of the node only."""
-        callbacks, self._on_stop = self._on_stop or [], None
-        if self.work is not None:
-            callbacks.append(self.work.stop)
-        for callback in callbacks:
+        callbacks, self._on_stop = self._on_stop, None
+        for callback in callbacks or ():
             try:
                 callback(reason)
             except Exception:
                 # One deaf part of the work must not keep the rest from stopping, nor the bans from being sent.
                 log.exception("stopping [%s]", self.task.id)
-
-    def end(self, outcome: Any) -> None:
-        """What was begun is over: with a response, or a TaskfanError. Once."""
-        self.node.runner.end(self, outcome)
 
     async def sleep_unless_cancelled(self, seconds: float) -> bool:
         """Wait that long, or until the task is cancelled. Returns whether the whole time has passed."""
@@ -177,6 +160,32 @@ class ActionContext:
         finally:
             timer.cancel()
             undo()
+
+
+class Begun(ActionContext):
+    """Work that has begun and tells its end: one object with what it is given, for of some actions very many run."""
+
+    __slots__ = ()
+
+    def start(self, request: Any) -> None:
+        """Begin. `end` is to be called once, perhaps before this returns."""
+        raise NotImplementedError
+
+    def cancel(self, reason: str) -> None:
+        """The task was cancelled."""
+        raise NotImplementedError
+
+    def stop(self, reason: str) -> None:
+        """Of the node only."""
+        super().stop(reason)
+        try:
+            self.cancel(reason)
+        except Exception:
+            log.exception("stopping [%s]", self.task.id)
+
+    def end(self, outcome: Any) -> None:
+        """It is over: with a response, or a TaskfanError."""
+        self.node.runner.end(self, outcome)
 
 
 class TaskListener(Protocol):

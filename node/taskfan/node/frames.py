@@ -77,8 +77,8 @@ def request_frame(lamport_time: int, request_id: int, request: Request) -> bytes
     message.request_id, message.action, message.payload = request_id, request.action, request.payload
     if request.handler:
         message.handler = request.handler
-    if request.parent.number != -1:
-        message.parent_task_id.node_id, message.parent_task_id.number = request.parent
+    if (parent := request.parent).number != -1:
+        message.parent_task_id.node_id, message.parent_task_id.number = parent.node_id, parent.number
     for name, value in request.headers.items():
         message.headers.add(name=name, value=value)
     return frame.SerializeToString()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from typing import NamedTuple
+
+import msgspec
 
 from taskfan.node.errors import IllegalArgument, NumberFormat
 from taskfan.v1 import task_pb2 as pb
@@ -11,7 +12,7 @@ from taskfan.v1 import task_pb2 as pb
 NODE_ID_LENGTH = 22
 
 
-class TaskId(NamedTuple):
+class TaskId(msgspec.Struct, frozen=True, order=True, gc=False):
     """One task of the whole cluster. `UNSET` stands for no task; so does any id with number -1.
 
     Source: OpenSearch `TaskId`.

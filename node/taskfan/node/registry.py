@@ -128,9 +128,7 @@ class TaskRegistry:
             parent = siblings.parent
             if headers is not siblings.headers and headers == siblings.headers:
                 headers = siblings.headers
-        # Half the time of `TaskId(…)`, which is a function of its own.
-        id = tuple.__new__(TaskId, (self.node_id, number))
-        task = Task(id, type, action, now_ms, now_ns, traits, parent, headers)
+        task = Task(TaskId(self.node_id, number), type, action, now_ms, now_ns, traits, parent, headers)
         if siblings is not None:
             siblings.tasks[number] = task
         self._tasks[number] = task

@@ -9,11 +9,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from taskfan.node.action import Action, ActionContext, TaskListener, wake
+from taskfan.node.action import Action, ActionContext, Begun, TaskListener, wake
 from taskfan.node.errors import TaskfanError
 from taskfan.node.ids import TaskId
 from taskfan.node.journal import Journal, task_event
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from taskfan.node.node import Node
 
 log = logging.getLogger("taskfan.node")
+
+Context = TypeVar("Context", bound=ActionContext)
 
 
 class Start(msgspec.Struct, gc=False):
@@ -59,15 +61,16 @@ class TaskRunner:
         Raises:
             TaskfanError: it is not registered; nothing is told.
         """
-        action, context = start.action, self._register(start, answered, link)
-        try:
-            if action.begins:
-                action.handler(context, start.request)
-            else:
-                running = tell(action.run(context, start.request), context.end, start.name)
-                self._clock.begin(running, start.name)
-        except Exception as error:
-            self.end(context, of_bug(error, start.name))
+        action, request, name = start.action, start.request, start.name
+        if isinstance(action.handler, type):
+            begun: Begun = self._register(start, action.handler, answered, link)
+            try:
+                begun.start(request)
+            except Exception as error:
+                self.end(begun, of_bug(error, name))
+            return begun.task
+        context = self._register(start, ActionContext, answered, link)
+        self._clock.begin(tell(partial(action.run, context, request), partial(self.end, context), name), name)
         return context.task
 
     async def run(self, start: Start, registered: Callable[[Task], object] | None = None) -> Any:
@@ -76,9 +79,9 @@ class TaskRunner:
         Args:
             registered: told the task at once, for who must be able to cancel it.
         """
-        if start.action.begins:
+        if isinstance(start.action.handler, type):
             return await self._wait_for_begun(start, registered)
-        context = self._register(start)
+        context = self._register(start, ActionContext)
         try:
             if registered is not None:
                 registered(context.task)
@@ -136,7 +139,7 @@ class TaskRunner:
     def close(self) -> None:
         """Give up what was begun, and tell nobody; what is awaited ends with the clock."""
         for context in self.contexts():
-            if context.work is not None:
+            if isinstance(context, Begun):
                 self._unregister(context)
 
     def contexts(self) -> Iterator[ActionContext]:
@@ -152,8 +155,12 @@ class TaskRunner:
             task.context.stop(reason)
 
     def _register(
-        self, start: Start, answered: Answered | None = None, link: InboundLink | None = None
-    ) -> ActionContext:
+        self,
+        start: Start,
+        context_type: type[Context],
+        answered: Answered | None = None,
+        link: InboundLink | None = None,
+    ) -> Context:
         clock = self._clock
         now_ms, now_ns, traits = clock.wall_time_ms(), clock.monotonic_ns(), start.action.traits(start.request)
         try:
@@ -169,14 +176,14 @@ class TaskRunner:
         except TaskfanError as error:
             self._node.note_refusal(start.name, self._node.local, start.parent, error)
             raise
-        task.context = context = ActionContext(self._node, task, answered, link)
+        task.context = context = context_type(self._node, task, answered, link)
         self._tell("registered", task)
         return context
 
     def _unregister(self, context: ActionContext) -> None:
         task = context.task
         # They know each other: without that they would hold each other until the next gc.
-        task.context = context.answered = context.work = None
+        task.context = context.answered = None
         effects = self._registry.unregister(task)
         self._tell("unregistered", task)
         self._tell_end(task.id.number)

@@ -48,15 +48,15 @@ async def _answer_when_done(running: Coroutine[Any, Any, Any], answer: asyncio.F
         wake(answer, value)
 
 
-async def tell(running: Awaitable[Any], answered: Callable[[Any], object], name: str) -> None:
-    """Wait for a handler, and tell what it gives, or why it gives nothing: an error, that of a bug too.
+async def tell(run: Callable[[], Awaitable[Any]], answered: Callable[[Any], object], name: str) -> None:
+    """Run a handler, and tell what it gives, or why it gives nothing: an error, that of a bug too.
 
     Raises:
         CancelledError: the clock closes. It is told all the same, for whoever asked must not wait for ever.
     """
     # No error is kept in a local: it knows this frame, and the two would hold the task until the next gc.
     try:
-        outcome = await running
+        outcome = await run()
     except asyncio.CancelledError:
         answered(TaskfanError(f"[{name}] was stopped"))
         raise

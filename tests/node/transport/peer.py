@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from functools import partial
 
 from taskfan.node.clock import SystemClock
 from taskfan.node.transport import Answered, InboundLink, Request
@@ -18,7 +19,7 @@ class _Peer:
         self._transport = transport
 
     def receive(self, request: Request, _link: InboundLink, answered: Answered) -> None:
-        self._transport.clock.begin(tell(self._answer(request), answered, request.action), request.action)
+        self._transport.clock.begin(tell(partial(self._answer, request), answered, request.action), request.action)
 
     async def _answer(self, request: Request) -> bytes:
         if request.action == "never":

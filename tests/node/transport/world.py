@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, ClassVar
 
 import msgspec.structs
@@ -52,7 +53,7 @@ class Handlers:
         if handler is None:
             answered(request.payload)
         else:
-            self._clock.begin(tell(handler(request, link), answered, request.action), request.action)
+            self._clock.begin(tell(partial(handler, request, link), answered, request.action), request.action)
 
 
 @dataclasses.dataclass(eq=False)

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import msgspec
 
-from taskfan.node.action import Action, ActionContext
+from taskfan.node.action import Action, Begun
 from taskfan.node.actions.work_children import Children
 from taskfan.node.errors import TaskCancelled, TaskfanError
 from taskfan.node.task import TaskTraits
@@ -39,50 +39,40 @@ def traits_of(request: pb.WorkRequest) -> TaskTraits:
     return read_plan(request).traits(request.copy)
 
 
-def work(context: ActionContext, request: pb.WorkRequest) -> None:
-    """Begin to work as planned: it ends when its own time is over and all its children have ended.
+class PlannedWork(Begun):
+    """The run of one task as planned: it ends when its own time is over and all its children have ended.
 
-    It ends with TaskCancelled when it was cancelled, and its plan says that it stops then; with another error when its
-    plan says that it fails, or that it fails when a child does.
-    """
-    _PlannedWork(context, read_plan(request)).start(request)
-
-
-class _PlannedWork:
-    """The run of one task: its own time, its children, and how it takes a cancel.
-
-    A `Work`, and `Timed`. Small, for there are very many, and most do nothing but wait for a time.
+    With TaskCancelled when it was cancelled and its plan says that it stops then, with another error when its plan says
+    that it fails, or that it fails when a child does. It is `Timed`: most of it does nothing but wait for a time.
     """
 
-    __slots__ = ("_children", "_context", "_error", "_late_stop", "_own_time", "_plan", "_stops_after_ns")
+    __slots__ = ("_children", "_error", "_late_stop", "_own_time", "_plan", "_stops_after_ns")
 
-    def __init__(self, context: ActionContext, plan: PlannedTask) -> None:
-        self._context = context
-        self._plan = plan
-        self._stops_after_ns = 0
-        # Keys of calls to come; 0 when none is.
-        self._own_time = 0
-        self._late_stop = 0
-        self._children: Children | None = None
-        # Why it ends before its time; the first reason counts.
-        self._error: TaskfanError | None = None
+    _plan: PlannedTask
+    _stops_after_ns: int
+    # Keys of calls to come; 0 when none is.
+    _own_time: int
+    _late_stop: int
+    _children: Children | None
+    # Why it ends before its time; the first reason counts.
+    _error: TaskfanError | None
 
     def start(self, request: pb.WorkRequest) -> None:
         """Begin, and end at once if there is nothing to wait for."""
-        context, plan = self._context, self._plan
-        context.work = self
+        plan = self._plan = read_plan(request)
+        self._stops_after_ns = self._own_time = self._late_stop = 0
+        self._children = self._error = None
         if plan.status is not None:
-            context.task.status = plan.show_status
+            self.task.status = plan.show_status
         if plan.on_cancel == "stops_late":
             self._stops_after_ns = draw_ns(plan.stops_after, request.seed, request.path, "stops_after")
-        duration_ns = draw_ns(plan.duration, request.seed, request.path, "duration")
-        if duration_ns:
-            self._own_time = context.node.timers.call(duration_ns, self)
+        if duration_ns := draw_ns(plan.duration, request.seed, request.path, "duration"):
+            self._own_time = self.node.timers.call(duration_ns, self)
         if plan.children:
-            self._children = Children(context, request, plan, self._end_if_over, self._on_child_failure)
+            self._children = Children(self, request, plan, self._end_if_over, self._on_child_failure)
             self._children.start()
-        if context.task.cancelled is not None:
-            self.stop(context.task.cancelled.reason)
+        if self.task.cancelled is not None:
+            self.cancel(self.task.cancelled.reason)
         self._end_if_over()
 
     def time_is_up(self, key: int) -> None:
@@ -91,13 +81,13 @@ class _PlannedWork:
             self._own_time = 0
         else:
             self._late_stop = 0
-            assert self._context.task.cancelled is not None
-            self._give_up(_cancelled(self._context.task.cancelled.reason))
+            assert self.task.cancelled is not None
+            self._give_up(_cancelled(self.task.cancelled.reason))
         self._end_if_over()
 
-    def stop(self, reason: str) -> None:
+    def cancel(self, reason: str) -> None:
         """Take a cancel as the plan says."""
-        plan, node = self._plan, self._context.node
+        plan, node = self._plan, self.node
         if plan.on_cancel == "stops":
             self._give_up(_cancelled(reason))
         elif plan.on_cancel == "fails":
@@ -115,7 +105,7 @@ class _PlannedWork:
         """Do no more; the children that run are still waited for."""
         self._error = self._error or error
         if self._own_time:
-            self._context.node.timers.cancel(self._own_time)
+            self.node.timers.cancel(self._own_time)
             self._own_time = 0
         if self._children is not None:
             self._children.start_no_more()
@@ -123,10 +113,10 @@ class _PlannedWork:
     def _end_if_over(self) -> None:
         if self._own_time or (self._children is not None and not self._children.are_over):
             return
-        if self._context.work is self:
+        if self.answered is not None:
             if self._late_stop:
-                self._context.node.timers.cancel(self._late_stop)
-            self._context.end(self._outcome())
+                self.node.timers.cancel(self._late_stop)
+            self.end(self._outcome())
 
     def _outcome(self) -> pb.WorkResponse | TaskfanError:
         # They know this: without that they would hold each other, and the task, until the next gc.
@@ -149,4 +139,4 @@ def _cancelled(reason: str) -> TaskCancelled:
 # The answer of every task without children that ends well. Not to be changed.
 _ONE_COMPLETED = pb.WorkResponse(completed=1)
 
-WORK = Action(WORK_ACTION, work, pb.WorkRequest, pb.WorkResponse, traits_of, begins=True)
+WORK = Action(WORK_ACTION, PlannedWork, pb.WorkRequest, pb.WorkResponse, traits_of)
