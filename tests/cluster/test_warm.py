@@ -126,6 +126,7 @@ def test_without_a_template_that_answers_a_cluster_begins_anew(monkeypatch: pyte
     with keep_warm():
         killed = the_template(os.getpid())
         os.kill(killed, signal.SIGKILL)
+        wait_until(lambda: not is_alive(killed), "it has ended")
         assert start_and_stop() == os.getpid()
         silent = start_and_stop()
         assert silent not in (killed, os.getpid())

@@ -76,8 +76,9 @@ class _Template:
         variables = (os.fsencode(f"{variable}={value}\0") for variable, value in environment().items())
         line = encode(MakeSupervisor(name, run_id, os.getcwdb(), b"".join(variables)))
         self._socket.settimeout(_ANSWER_LIMIT_S)
-        sent = socket.send_fds(self._socket, [line], [theirs.fileno(), errors])
-        self._socket.sendall(line[sent:])
+        # Of a template that has ended a program is to hear by an error, also one that lets SIGPIPE end it.
+        sent = socket.send_fds(self._socket, [line], [theirs.fileno(), errors], socket.MSG_NOSIGNAL)
+        self._socket.sendall(line[sent:], socket.MSG_NOSIGNAL)
         answer, descriptors, _, _ = socket.recv_fds(self._socket, 1 << 12, 1)
         return _Process(decode(answer, SupervisorMade).pid, *descriptors)
 
