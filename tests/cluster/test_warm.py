@@ -208,6 +208,27 @@ def test_a_template_ends_with_its_owner_however_that_ends(how: str) -> None:
         wait_until(lambda: not any(map(is_alive, members)), f"the cluster of an owner that {how} ends")
 
 
+ENDS_BY_SIGPIPE = """
+import os, signal
+from taskfan.cluster import Cluster, keep_warm, warm
+
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+with keep_warm():
+    with Cluster(nodes=1):
+        process = warm._warmth._template._process
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    with Cluster(nodes=1):
+        print("started")
+"""
+
+
+def test_a_program_that_a_broken_pipe_ends_goes_on_without_its_template() -> None:
+    program = [sys.executable, "-c", ENDS_BY_SIGPIPE]
+    told = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
+    assert (told.stdout, told.returncode) == ("started\n", 0)
+
+
 def test_in_pytest_a_run_with_several_clusters_makes_all_of_them_from_one_template(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+from array import array
 from collections.abc import Iterator
 
 from taskfan.cluster.channel import ChannelClosed, decode, encode
@@ -77,7 +78,9 @@ class _Template:
         line = encode(MakeSupervisor(name, run_id, os.getcwdb(), b"".join(variables)))
         self._socket.settimeout(_ANSWER_LIMIT_S)
         # Of a template that has ended a program is to hear by an error, also one that lets SIGPIPE end it.
-        sent = socket.send_fds(self._socket, [line], [theirs.fileno(), errors], socket.MSG_NOSIGNAL)
+        # `socket.send_fds` takes no notice of its flags.
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [theirs.fileno(), errors]))
+        sent = self._socket.sendmsg([line], [rights], socket.MSG_NOSIGNAL)
         self._socket.sendall(line[sent:], socket.MSG_NOSIGNAL)
         answer, descriptors, _, _ = socket.recv_fds(self._socket, 1 << 12, 1)
         return _Process(decode(answer, SupervisorMade).pid, *descriptors)
