@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import Any
+
 import pytest
 
 from taskfan.node.coordination import messages as m
@@ -241,12 +244,15 @@ def test_checks_carry_no_state() -> None:
     simulation.run_for(60_000)
 
     assert simulation.leader().applied.version == version
-    # One check each way and second, and one more: rounds are a hundredth quicker.
+    # One check each way and second, and one more: rounds are a little quicker.
     assert simulation.sent - sent <= 2 * 22 * 61
 
 
-def test_checks_of_an_idle_cluster_go_in_one_turn_each_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    simulation = formed(eligible=3, others=20)
+@pytest.mark.parametrize(("followers", "turns"), [(22, 1), (60, 3)])
+def test_an_idle_leader_wakes_for_many_followers_together_and_each_of_these_for_it_only(
+    followers: int, turns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulation = formed(eligible=3, others=followers - 2)
     fired: list[tuple[str, Timer]] = []
     timer_fired = Coordinator.timer_fired
 
@@ -256,11 +262,35 @@ def test_checks_of_an_idle_cluster_go_in_one_turn_each_way(monkeypatch: pytest.M
 
     monkeypatch.setattr(Coordinator, "timer_fired", note)
     sent = simulation.sent
-    simulation.run_for(59_000)
+    simulation.run_for(0.985 * 60_000)
 
-    # The leader's one timer asks all; no follower's timer comes first, for its own check goes along with its answer.
-    assert fired == [("n01", Timer(TimerKind.FOLLOWER_CHECK))] * 60
-    assert simulation.sent - sent == 2 * 22 * 60
+    # The leader's one timer asks; no follower's timer comes first, for its own check goes along with its answer.
+    assert fired == [("n01", Timer(TimerKind.FOLLOWER_CHECK))] * 60 * turns
+    assert simulation.sent - sent == 2 * followers * 60
+
+
+def test_a_follower_keeps_its_interval_while_others_come_and_go() -> None:
+    simulation = formed(eligible=3, others=60)
+    asked_ms: list[float] = []
+    receive = simulation._receive
+
+    def note(coordinator: Coordinator, *call: Any) -> list[Effect]:
+        if coordinator.local.id == "n40" and isinstance(call[-1].request, m.FollowerCheckRequest):
+            asked_ms.append(simulation.now_ms)
+        return receive(coordinator, *call)
+
+    simulation._receive = note  # type: ignore[assignment, method-assign]
+    for number in range(4, 34):
+        simulation.kill(f"n{number:02}")
+        simulation.run_for(300)
+    for number in range(4, 34):
+        simulation.start(f"n{number:02}")
+        simulation.run_for(300)
+
+    gaps_ms = [later - sooner for sooner, later in itertools.pairwise(asked_ms)]
+    assert len(gaps_ms) > 15
+    # As it is when nothing happens, and on the wire for up to 2 ms.
+    assert all(980 < gap_ms < 990 for gap_ms in gaps_ms), gaps_ms
 
 
 def follower_of_a_leader() -> tuple[Coordinator, m.FollowerCheckRequest]:

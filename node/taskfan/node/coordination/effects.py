@@ -121,8 +121,8 @@ class Outbox:
         """Set a timer; without `max_ms` for exactly that long."""
         self._effects.append(SetTimer(Timer(kind, node_id), min_ms, min_ms if max_ms is None else max_ms))
 
-    def set_again(self, effect: SetTimer) -> None:
-        """Set a timer as it was set before."""
+    def again(self, effect: SetTimer | CancelTimer) -> None:
+        """Do with a timer what was done before."""
         self._effects.append(effect)
 
     def cancel_timer(self, kind: TimerKind, node_id: str = "") -> None:

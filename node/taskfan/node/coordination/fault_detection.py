@@ -7,13 +7,16 @@ from collections.abc import Collection, Iterable
 import msgspec
 
 from taskfan.node.cluster_state import DiscoveryNode
-from taskfan.node.coordination.effects import Failure, Outbox, Send, SetTimer, Timer, TimerKind
+from taskfan.node.coordination.effects import CancelTimer, Failure, Outbox, Send, SetTimer, Timer, TimerKind
 from taskfan.node.coordination.messages import FollowerCheckRequest, LeaderCheckRequest
 from taskfan.node.coordination.settings import CoordinationSettings
 
-# Rounds are this much quicker than the interval, so that followers, whose own timers run for all of it, are asked just
-# before these fire, and answer and ask in the same wake-up.
-_ROUND = 0.99
+# So many turns has a round. Each is for so many followers, and for more only when there are more than that makes.
+_TURNS = 8
+_AT_ONCE = 25
+# Rounds are quicker than the interval by more than timers are late. So followers, whose own timers run for all of it,
+# are asked just before these fire, and answer and ask in the same wake-up.
+_ROUND = 0.985
 
 
 class _Checked(msgspec.Struct):
@@ -23,14 +26,17 @@ class _Checked(msgspec.Struct):
     # The check whose answer is awaited.
     awaited: Send | None = None
     failures: int = 0
+    # When in each round a follower is asked.
+    turn: int = 0
 
 
 class FollowerChecks:
     """The leader's: each follower is asked in every interval; some failures in a row, or a closed link, are its end.
 
-    Differs: all are asked in one turn, an interval after the last one and not after their answers; only who has failed
-    waits for an interval of its own. Idle, the leader wakes for a hundred followers about as often as for one. One that
-    has just joined is asked with the others, not at once: its join was an answer already.
+    Differs: some are asked together, an interval after they last were and not after their answers; only who has failed
+    waits for an interval of its own. So an idle leader does not wake for each of a hundred followers, and still they do
+    not all wake at the same time, when somebody wants something else done. One that has just joined is asked when its
+    turn comes, not at once: its join was an answer already.
     Source: OpenSearch `FollowersChecker`.
     """
 
@@ -38,8 +44,9 @@ class FollowerChecks:
         self._local, self._settings, self._out = local, settings, out
         self._checked: dict[str, _Checked] = {}
         self._term = 0
-        # Whether the timer of the next round runs.
-        self._has_rounds = False
+        # How many are asked in each turn, and which one comes next, while the timer for that runs.
+        self._in_turn = [0] * _TURNS
+        self._next_turn: int | None = None
         # Found to be gone, and still in the cluster state that is checked.
         self.faulty: dict[str, DiscoveryNode] = {}
 
@@ -57,13 +64,15 @@ class FollowerChecks:
         self.faulty = {node.id: node for node in self.faulty.values() if wanted.get(node.id) == node}
         for node in wanted.values():
             if node.id not in self._checked and node.id not in self.faulty:
-                self._checked[node.id] = checked = _Checked(node)
+                self._checked[node.id] = checked = _Checked(node, turn=self._turn_with_room())
+                self._in_turn[checked.turn] += 1
                 if node.id not in heard_of:
                     self._check(checked)
-        if self._checked and not self._has_rounds:
-            self._await_round()
-        elif not self._checked and self._has_rounds:
-            self._has_rounds = False
+        if self._checked and self._next_turn is None:
+            # The first one after a whole round.
+            self._await_turn(0, _TURNS)
+        elif not self._checked and self._next_turn is not None:
+            self._next_turn = None
             self._out.cancel_timer(TimerKind.FOLLOWER_CHECK)
 
     def rejoined(self, node_ids: Iterable[str]) -> None:
@@ -76,12 +85,13 @@ class FollowerChecks:
         self.set_nodes(self._term, (), ())
 
     def timer_fired(self, node_id: str) -> None:
-        """It is time for the next round, or for a node that has failed."""
-        if not node_id:
-            self._await_round()
+        """It is time for the next turn, or for a node that has failed."""
+        if not node_id and self._next_turn is not None:
+            turn = self._next_turn
             for checked in self._checked.values():
-                if checked.awaited is None and not checked.failures:
+                if checked.turn == turn and checked.awaited is None and not checked.failures:
                     self._check(checked)
+            self._await_turn(turn, self._steps_after(turn))
         elif (alone := self._checked.get(node_id)) is not None and alone.awaited is None and alone.failures:
             self._check(alone)
 
@@ -120,9 +130,18 @@ class FollowerChecks:
         request = FollowerCheckRequest(self._local, self._term, checked.node.ephemeral_id)
         checked.awaited = self._out.send(checked.node, request, self._settings.follower_check_timeout_ms)
 
-    def _await_round(self) -> None:
-        self._has_rounds = True
-        self._out.set_timer(TimerKind.FOLLOWER_CHECK, _ROUND * self._settings.follower_check_interval_ms)
+    def _turn_with_room(self) -> int:
+        fewest = min(self._in_turn)
+        return next(turn for turn, count in enumerate(self._in_turn) if count < _AT_ONCE or count == fewest)
+
+    def _steps_after(self, turn: int) -> int:
+        """How long to the next one that anybody is asked in: a whole round, when that is the same one."""
+        return next((steps for steps in range(1, _TURNS) if self._in_turn[(turn + steps) % _TURNS]), _TURNS)
+
+    def _await_turn(self, turn: int, steps: int) -> None:
+        self._next_turn = (turn + steps) % _TURNS
+        interval_ms = self._settings.follower_check_interval_ms * _ROUND * steps / _TURNS
+        self._out.set_timer(TimerKind.FOLLOWER_CHECK, interval_ms)
 
     def _give_up(self, checked: _Checked) -> DiscoveryNode:
         self._forget(checked)
@@ -131,6 +150,7 @@ class FollowerChecks:
 
     def _forget(self, checked: _Checked) -> None:
         del self._checked[checked.node.id]
+        self._in_turn[checked.turn] -= 1
         if checked.failures:
             self._out.cancel_timer(TimerKind.FOLLOWER_CHECK, checked.node.id)
 
@@ -149,6 +169,7 @@ class LeaderCheck:
         self._request = LeaderCheckRequest(local)
         interval_ms = settings.leader_check_interval_ms
         self._interval = SetTimer(Timer(TimerKind.LEADER_CHECK), interval_ms, interval_ms)
+        self._no_interval = CancelTimer(Timer(TimerKind.LEADER_CHECK))
         self._checked: _Checked | None = None
 
     def set_leader(self, leader: DiscoveryNode | None) -> None:
@@ -167,7 +188,8 @@ class LeaderCheck:
         """A node that this one follows has just checked it, and will get its answer."""
         checked = self._checked
         if checked is not None and checked.awaited is None and not checked.failures and checked.node.id == leader.id:
-            # Its timer may run on: with the answer it is set anew.
+            # Or it would fire while the leader is busy with all the others, and in vain.
+            self._out.again(self._no_interval)
             self._check(checked)
 
     def answered(self, sent: Send) -> None:
@@ -196,4 +218,4 @@ class LeaderCheck:
         checked.awaited = self._out.send(checked.node, self._request, self._settings.leader_check_timeout_ms)
 
     def _wait(self) -> None:
-        self._out.set_again(self._interval)
+        self._out.again(self._interval)
