@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import pytest
 
 from taskfan.cluster.membership import has_manager_to_be, newest, one_that_must_stay, voters_of, what_is_missing
-from taskfan.cluster.messages import Holds
+from taskfan.cluster.messages import Holds, Join
+from taskfan.node.discovery_node import DiscoveryNode
 
 VOTERS = ("a", "b", "c")
 
@@ -129,3 +130,18 @@ def test_of_several_that_leave_each_is_looked_at_as_the_votes_then_are() -> None
 def test_without_a_majority_there_is_nothing_left_to_lose() -> None:
     a, b = Seen("a", ALL), Seen("b", ALL, is_running=False)
     assert one_that_must_stay([a], [a, b]) is None
+
+
+def test_of_nodes_that_start_together_only_the_voters_are_told_of_all() -> None:
+    nodes = [DiscoveryNode(name, name.upper(), f"{name}1", "h", "h:1", "h:2") for name in "abcd"]
+
+    told, others = Join.of_all(nodes, ("A", "b"), "uuid")
+    assert told == Join(nodes, ("A", "b"), "uuid", 4)
+    assert others == Join(nodes[:2], ("A", "b"), "uuid", 4)
+
+
+@pytest.mark.parametrize("initial", [(), ("A", "nobody")])
+def test_where_it_is_not_known_who_votes_each_is_told_of_all(initial: tuple[str, ...]) -> None:
+    nodes = [DiscoveryNode(name, name.upper(), f"{name}1", "h", "h:1", "h:2") for name in "abcd"]
+
+    assert Join.of_all(nodes, initial, "uuid") == (Join(nodes, initial, "uuid", 4),) * 2

@@ -197,9 +197,9 @@ class Member:
     def _obey(self, channel: Channel, order: Join | SetFaults | AskHits | TellJournal) -> None:
         """Do what the supervisor says. On its own, so that nothing holds the nodes it named while it says no more."""
         match order:
-            case Join(seeds, initial, cluster_uuid):
+            case Join(seeds, initial, cluster_uuid, expected_nodes):
                 assert self._membership is not None
-                self._membership.start(seeds, initial, cluster_uuid)
+                self._membership.start(seeds, initial, cluster_uuid, expected_nodes)
             case TellJournal(number, on):
                 if on is not None:
                     self.journal.switch(on)

@@ -281,6 +281,20 @@ class Join(msgspec.Struct, tag="join"):
     seeds: list[DiscoveryNode]
     initial_cluster_manager_nodes: tuple[str, ...]
     cluster_uuid: str
+    expected_nodes: int = 0
+
+    @classmethod
+    def of_all(cls, nodes: list[DiscoveryNode], initial: tuple[str, ...], cluster_uuid: str) -> tuple[Join, Join]:
+        """Of nodes that start together: what those are told who vote first, and all others.
+
+        The manager that is elected finds the others, who are told of all by its first cluster state. Until then they
+        need to know only who votes: to read who all are was a tenth of the start of each of 500.
+        """
+        everything = cls(nodes, initial, cluster_uuid, len(nodes))
+        voters = [node for node in nodes if node.name in initial or node.id in initial]
+        if not initial or len(voters) < len(initial):
+            return everything, everything
+        return everything, cls(voters, initial, cluster_uuid, len(nodes))
 
 
 class TellJournal(msgspec.Struct, tag="tell_journal"):

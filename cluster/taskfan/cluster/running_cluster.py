@@ -315,9 +315,9 @@ class RunningCluster:
         on_progress(Progress("bound"))
         self.directory.write_cluster(self._record)
         seeds = [member.discovery_node() for member in self.members if member.is_running or member in members]
-        line = encode(Join(seeds, initial, self._record.cluster_uuid))
+        of_voters, of_others = map(encode, Join.of_all(seeds, initial, self._record.cluster_uuid))
         for member in members:
-            member.join(line)
+            member.join(of_others if {member.name, member.id}.isdisjoint(initial) else of_voters)
         await self._agreed()
         if ended := [member for member in members if not member.has_process]:
             raise ended[0].failure()

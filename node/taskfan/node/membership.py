@@ -91,10 +91,15 @@ class Membership:
         return self._coordinator.mode
 
     def start(
-        self, seeds: Iterable[DiscoveryNode], initial_cluster_manager_nodes: Iterable[str], cluster_uuid: str
+        self,
+        seeds: Iterable[DiscoveryNode],
+        initial_cluster_manager_nodes: Iterable[str],
+        cluster_uuid: str,
+        expected_nodes: int = 0,
     ) -> None:
         """Look for the cluster, or begin it: see `Coordinator.start`."""
-        self._carry_out(self._coordinator.start(seeds, initial_cluster_manager_nodes, cluster_uuid))
+        initial = initial_cluster_manager_nodes
+        self._carry_out(self._coordinator.start(seeds, initial, cluster_uuid, expected_nodes))
 
     def close(self) -> None:
         """Take no more part. The others notice when the transport closes."""

@@ -93,8 +93,12 @@ class Simulation:
 
     # ------------------------------------------------------------------ members
 
-    def start(self, *names: str) -> None:
-        """Start these, or all; each as a new process with what the last one kept."""
+    def start(self, *names: str, told_of_voters_only: bool = False) -> None:
+        """Start these, or all; each as a new process with what the last one kept.
+
+        Args:
+            told_of_voters_only: those who do not vote first, and of the others their number.
+        """
         for name in names or self.members:
             member = self.members[name]
             member.processes += 1
@@ -104,8 +108,14 @@ class Simulation:
             member.coordinator = Coordinator(member.node, "test", self.settings, member.persisted)
             self.invariants.watch(member.coordinator.core)
         seeds = [member.node for member in self.members.values()]
+        voters = [node for node in seeds if node.name in self.initial]
         for name in names or self.members:
-            self._do(self.members[name], lambda c: c.start(seeds, self.initial, f"uuid-{c.local.id}"))
+            told = voters if told_of_voters_only and name not in self.initial else seeds
+            # `_do` calls it at once.
+            self._do(
+                self.members[name],
+                lambda c: c.start(told, self.initial, f"uuid-{c.local.id}", len(seeds)),  # noqa: B023
+            )
 
     def kill(self, name: str) -> None:
         """End the process: its links close, its memory is gone."""

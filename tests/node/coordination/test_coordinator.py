@@ -46,6 +46,19 @@ def test_nodes_that_start_together_elect_the_first_and_need_few_publications(eli
     assert simulation.sent <= 10 * (eligible + others)
 
 
+@pytest.mark.parametrize(("missing", "within_ms", "messages_each"), [(None, 30, 10), ("n01", 5_000, 5)])
+def test_who_does_not_vote_first_need_not_be_told_of_more_than_those_who_do(
+    missing: str | None, within_ms: float, messages_each: int
+) -> None:
+    simulation = Simulation(1, 3, 97)
+    started = [name for name in simulation.members if name != missing]
+    simulation.start(*started, told_of_voters_only=True)
+
+    assert simulation.run_until(lambda: simulation.is_whole(*started), within_ms)
+    # They have not asked around, each once in a second, as they would among few.
+    assert simulation.sent <= messages_each * len(started)
+
+
 def test_the_first_node_may_be_missing_when_a_cluster_starts() -> None:
     simulation = Simulation(1, 3)
     simulation.start("n02", "n03")

@@ -37,7 +37,11 @@ class Coordinator(Modes):
     # ------------------------------------------------------------------ what the shell calls
 
     def start(
-        self, seeds: Iterable[DiscoveryNode], initial_cluster_manager_nodes: Iterable[str], cluster_uuid: str
+        self,
+        seeds: Iterable[DiscoveryNode],
+        initial_cluster_manager_nodes: Iterable[str],
+        cluster_uuid: str,
+        expected_nodes: int = 0,
     ) -> list[Effect]:
         """Look for the others.
 
@@ -47,10 +51,12 @@ class Coordinator(Modes):
                 same for all who are told; the first one is to win. Of no effect once there was an election. Empty
                 for nodes that join an existing cluster.
             cluster_uuid: for the cluster, if this node is its first manager.
+            expected_nodes: how many there are to be, if that is more than `seeds`: the more, the rarer each one asks.
 
         Source: `cluster.initial_cluster_manager_nodes`, OpenSearch `ClusterBootstrapService`.
         """
         self.peers.add_seeds(seeds)
+        self.peers.expected = expected_nodes
         self.peers.heard_of(self.core.accepted.cluster)
         self._initial, self._cluster_uuid = tuple(initial_cluster_manager_nodes), cluster_uuid
         if not self._bootstrap():

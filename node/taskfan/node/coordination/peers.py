@@ -21,12 +21,15 @@ class Peers:
         self._seeds: dict[str, None] = {}
         self._known: dict[str, DiscoveryNode] = {}
         self._asked_last = ""
+        # How many nodes there are to be, this one included, as far as that was said.
+        self.expected = 0
 
     def __iter__(self) -> Iterator[DiscoveryNode]:
         return iter(self._known.values())
 
     def __len__(self) -> int:
-        return len(self._known)
+        """How many there are, or are to be."""
+        return max(len(self._known), self.expected - 1)
 
     def get(self, node_id: str) -> DiscoveryNode | None:
         """The node of that id as far as it is known."""
