@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from taskfan.node.task import Task
 from taskfan.node.task_json import render
 from taskfan.v1 import actions_pb2 as pb
 from tests.node.work_cluster import WorkCluster, play
@@ -322,6 +323,22 @@ def test_children_whose_turn_had_not_come_do_not_start_after_a_cancel() -> None:
         return [what for event, _, what in cluster.events if event == "registered"]
 
     assert play(story) == ["root", "now"]
+
+
+def test_a_task_that_is_cancelled_as_soon_as_it_is_registered_ends_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def story(cluster: WorkCluster) -> str | None:
+        node = cluster.nodes[0]
+
+        def cancel(event: str, task: Task) -> None:
+            if event == "registered":
+                node.cancel(task, "too soon", wait=False)
+
+        node.add_listener(cancel)
+        running = await cluster.work(task("root", task("child", duration="1s"), duration="until_cancelled"))
+        return (await cluster.to_the_end(running)).error.reason
+
+    assert play(story) == "cancelled task with reason: too soon"
+    assert caplog.text == ""
 
 
 def test_children_end_when_the_link_that_brought_them_closes() -> None:

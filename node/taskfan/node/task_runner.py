@@ -176,8 +176,9 @@ class TaskRunner:
         except TaskfanError as error:
             self._node.note_refusal(start.name, self._node.local, start.parent, error)
             raise
-        task.context = context = context_type(self._node, task, answered, link)
         self._tell("registered", task)
+        # Whoever is told may cancel it already; what runs it looks for that when it begins.
+        task.context = context = context_type(self._node, task, answered, link)
         return context
 
     def _unregister(self, context: ActionContext) -> None:
