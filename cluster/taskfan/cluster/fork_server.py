@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import gc
 import os
 import select
@@ -67,6 +68,8 @@ def load_member() -> MemberMain:
     from taskfan.cluster.warm_up import warm_up
 
     warm_up()
+    # Here and not in each of them: they share its stack for signals, and say where they crashed in their own logs.
+    faulthandler.enable(all_threads=False)
     # What is alive now stays for good: no collection is to touch, and so copy, its pages in a member. What is garbage
     # stays too, for a hole in shared pages is soon filled by a page of one's own.
     gc.freeze()

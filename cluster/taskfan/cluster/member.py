@@ -91,7 +91,6 @@ GC_THRESHOLDS = (50_000, 50, 100)
 def main(node_name: str, control: socket.socket, http: socket.socket) -> int:
     """Run a member on its two sockets until it is told to stop. Returns the exit status of the process."""
     log_form.node_name = node_name
-    faulthandler.enable(all_threads=False)
     gc.enable()
     gc.set_threshold(*GC_THRESHOLDS)
     # Not `asyncio.run`: what that does besides costs each member half a megabyte, and the process ends with this.
@@ -274,5 +273,6 @@ def _log_error(what: str, error: BaseException) -> None:
 if __name__ == "__main__":
     # Where forking is not safe: name, control socket, HTTP socket, and the run it belongs to.
     log_to(sys.stderr)
+    faulthandler.enable(all_threads=False)
     exit_status = main(sys.argv[1], *(socket.socket(fileno=int(number)) for number in sys.argv[2:4]))
     os._exit(exit_status)

@@ -191,7 +191,8 @@ class Membership:
             name = "none" if state.manager is None else state.manager.name
             log.info("cluster manager is [%s], term: %d, version: %d", name, state.term, state.version)
         for what, one, other in (("added", state, before), ("removed", before, state)):
-            names = [node.name for node in one if not _has_process(other, node)]
+            known = {node.ephemeral_id for node in other}
+            names = [node.name for node in one if node.ephemeral_id not in known]
             if names:
                 log.info("%s {%s}, term: %d, version: %d", what, ", ".join(names), state.term, state.version)
         self._node.apply_cluster_state(state)
@@ -252,8 +253,3 @@ def _failure_of(sent: Send, error: TaskfanError) -> Failure:
         return Failure.TIMED_OUT
     log.debug("[%s] to [%s] was refused: %s", form_of(sent.request).action, sent.to.name, error)
     return Failure.REJECTED
-
-
-def _has_process(state: ClusterState, node: DiscoveryNode) -> bool:
-    known = state.get(node.id)
-    return known is not None and known.ephemeral_id == node.ephemeral_id

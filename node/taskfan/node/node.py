@@ -65,7 +65,8 @@ class Node:
         self.readers = ReaderContexts(session=local.ephemeral_id)
         self.state_updates: StateUpdates = NoStateUpdates()
         self.shards = Shards(self)
-        self.document_ids = DocumentIds.of_process(local.id, local.ephemeral_id)
+        # Most nodes never need one.
+        self._document_ids: DocumentIds | None = None
         self._transport = transport
         self._journal = journal
         self._shared_actions, self._actions = actions, dict[str, Action]()
@@ -76,6 +77,13 @@ class Node:
         self._links: dict[InboundLink, None] = {}
         self._waiting_for_state: list[asyncio.Future[None]] = []
         self._last_local_request = 0
+
+    @property
+    def document_ids(self) -> DocumentIds:
+        """Of documents that are written without an id."""
+        if self._document_ids is None:
+            self._document_ids = DocumentIds.of_process(self.local.id, self.local.ephemeral_id)
+        return self._document_ids
 
     def add_action(self, action: Action) -> None:
         """Make an action known beside those it was made with. Each name once."""
