@@ -31,19 +31,35 @@ _SECOND_NS = 1_000_000_000
 
 
 class Ticks:
-    """The turns of the event loop in which the sockets of a transport write, counted for all of them together."""
+    """The turns of the event loop in which the sockets of a transport write, counted for all of them together.
+
+    A read of one of them is a turn of its own, when nothing was written before it: so a node that only answers, and
+    asks in return, has no second turn after each.
+    """
 
     def __init__(self) -> None:
         self._number = 0
-        self._has_begun = False
+        self._has_begun = self._is_read = False
         self._late: dict[Http2Socket, None] = {}
 
     def current(self) -> int:
         """The number of this one."""
         if not self._has_begun:
             self._has_begun = True
-            asyncio.get_running_loop().call_soon(self._end)
+            if not self._is_read:
+                asyncio.get_running_loop().call_soon(self._end)
         return self._number
+
+    def read_begins(self) -> None:
+        """A socket reads. It tells when it has, and nothing else happens meanwhile."""
+        self._is_read = not self._has_begun
+
+    def read_ends(self) -> None:
+        """It has, and has written what it had."""
+        if self._is_read:
+            self._is_read = False
+            if self._has_begun:
+                self._end()
 
     def flush_at_end(self, socket: Http2Socket) -> None:
         """Let it write what it has when this turn ends."""
@@ -171,6 +187,7 @@ class Http2Socket(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
         self._is_reading = True
+        self._ticks.read_begins()
         try:
             self._act(self._connection.receive(data))
             if self._connection.control_frames > _MOST_CONTROL_FRAMES:
@@ -180,7 +197,10 @@ class Http2Socket(asyncio.Protocol):
             self._act(self._connection.close(wire.INTERNAL_ERROR, "internal error"))
         finally:
             self._is_reading = False
-        self.flush()
+        try:
+            self.flush()
+        finally:
+            self._ticks.read_ends()
 
     def pause_writing(self) -> None:
         """The socket takes no more for now."""

@@ -301,10 +301,12 @@ class SendingEnd(LinkEnd):
             super()._take(frame, content)
             return
         waiting = self._waiting.get(request_id)
-        if waiting is None or waiting.divert is None:
+        if waiting is not None and waiting.divert is not None:
+            waiting.divert(answer)
+        elif self.context.journal.is_on:
             self.deliver(request_id, answer)
         else:
-            waiting.divert(answer)
+            self.answer(request_id, answer)
 
     def deliver(self, request_id: int, answer: Answer) -> None:
         """A reply that came is here now: give it to who waits for it."""

@@ -44,7 +44,7 @@ class Timers:
     def cancel(self, key: int) -> None:
         """Take a call back; one that was made is no error."""
         self._heap.remove(key)
-        if not self._heap and not self._keeps_timer:
+        if not self._keeps_timer and not self._heap:
             self._set()
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> TimerHandle:

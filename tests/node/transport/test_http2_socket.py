@@ -159,6 +159,34 @@ def test_the_first_message_of_a_turn_of_the_loop_goes_at_once_and_the_others_tog
     asyncio.run(story())
 
 
+def test_a_read_is_a_turn_of_its_own_for_what_it_has_others_write() -> None:
+    async def story() -> None:
+        ticks, written = Ticks(), Written()
+        other = Http2Socket(SystemClock(), ticks)
+        other.connection_made(written)
+        other.data_received(wire.settings({}))
+        call = other.call(PATH, "here")
+        await asyncio.sleep(0)
+        written.messages()
+
+        def called(_call: Call) -> None:
+            assert [call.offer(message) for message in (b"a", b"b", b"c")] == [True] * 3
+
+        for _ in range(2):
+            reader = Http2Socket(SystemClock(), ticks, called)
+            reader.connection_made(Written())
+            reader.data_received(wire.PREFACE + wire.settings({}) + wire.frame(wire.HEADERS, 4, 1, CONNECT))
+            assert written.messages() == [[b"a"], [b"b", b"c"]]
+        # After it, those of the loop go on as before.
+        assert call.offer(b"d")
+        assert call.offer(b"e")
+        assert written.messages() == [[b"d"]]
+        await asyncio.sleep(0)
+        assert written.messages() == [[b"e"]]
+
+    asyncio.run(story())
+
+
 class Broken(Written):
     """A socket that takes so many writes, and then fails by a bug that no one knows of."""
 

@@ -51,6 +51,8 @@ class Leadership:
         self.publication: Publication | None = None
         # With what of these it was found that those vote who should.
         self._settled_voting: tuple[AcceptedState, int, int] | None = None
+        # The processes in a state, by node id: each follower asks once a second whether it is one of them.
+        self._processes: tuple[AcceptedState | None, dict[str, str]] = (None, {})
         # By node id: the version that it must have applied before its timer fires.
         self._lagging: dict[str, int] = {}
         self.follow_up: FollowUp = lambda before, state: state
@@ -62,8 +64,9 @@ class Leadership:
     def has(self, node: DiscoveryNode) -> bool:
         """Whether this very process is in the state that was published last."""
         state = self._core.accepted if self.publication is None else self.publication.state
-        known = state.cluster.get(node.id)
-        return known is not None and known.ephemeral_id == node.ephemeral_id
+        if self._processes[0] is not state:
+            self._processes = state, {known.id: known.ephemeral_id for known in state.cluster}
+        return self._processes[1].get(node.id) == node.ephemeral_id
 
     def stop(self) -> bool:
         """This node leads no more. Gives whether a state that was committed and taken over here is not applied yet."""
