@@ -67,6 +67,29 @@ def test_a_cluster_ends_with_the_process_that_it_is_told_to_end_with(state_home:
         wait_until(lambda: not processes_of(name), "all processes end")
 
 
+def test_a_cluster_cannot_end_with_a_process_that_is_not_there(state_home: Path) -> None:
+    with process_of([sys.executable, "-c", ""]) as process:
+        process.wait(20)
+        up = run("up", "-n", "1", "--any-port", "--name", f"{NAME}-typo", "--ends-with", str(process.pid))
+    assert up.exit_code == 2
+    assert f"--ends-with [{process.pid}]: there is no such process" in up.output
+    assert processes_of(f"{NAME}-typo") == []
+
+
+def test_in_the_foreground_a_killed_cluster_is_told_from_one_that_was_stopped(state_home: Path) -> None:
+    name = f"{NAME}-killed"
+    command = [sys.executable, "-u", "-m", "taskfan.cluster.cli", "up", "-n", "1", "--any-port", "--foreground"]
+    with process_of([*command, "--name", name], stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "Ctrl-C stops it.\n"
+        running = StateDirectory.named(name).running()
+        assert running is not None
+        os.kill(running.pid, signal.SIGKILL)
+        errors = process.communicate(timeout=20)[1]
+    assert (process.returncode, "stopped" in errors) == (1, False)
+    assert "The supervisor was ended, and the cluster with it" in errors
+
+
 @ON_LINUX
 def test_a_socket_in_a_short_place_goes_with_a_killed_supervisor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -8,12 +8,14 @@ import re
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from taskfan.cluster.config import NODES_BETWEEN_PORTS, Options, cluster_config
 from taskfan.cluster.errors import ClusterError
 from taskfan.cluster.ports import FIRST_PORT, LAST_PORT, OFFSET_STEP, bind, cannot_bind, free_offset, holder_of
+from taskfan.cluster.state_directory import RunRecord, StateDirectory
 from tests.cluster.commands import process_of
 from tests.cluster.processes import ON_LINUX
 
@@ -64,16 +66,34 @@ def test_a_port_of_the_administrator_is_named_as_such() -> None:
 
 
 @ON_LINUX
-def test_a_port_of_another_cluster_is_named_with_that() -> None:
+@pytest.mark.parametrize("is_named", [True, False], ids=["of a command", "of a program"])
+def test_a_port_of_another_cluster_is_named_with_that(
+    is_named: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     listens = "import socket, sys; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); "
     # As the command of a supervisor is.
     command = [sys.executable, "-c", f"{listens}sys.stdin.read()", "taskfan.cluster.supervisor", "other one", "5", "ab"]
     with process_of(command, stdin=subprocess.PIPE) as process:
         assert process.stdout is not None
         port = int(process.stdout.readline())
+        if is_named:
+            directory = StateDirectory.named("other one")
+            directory.prepare()
+            directory.write_running(RunRecord(process.pid, "socket"))
         with pytest.raises(ClusterError) as raised:
             bind("127.0.0.1", port)
-    says = (
-        f"Port {port} is taken by cluster [other one] (process {process.pid}): stop it with `taskfan down --name 'other"
-    )
-    assert str(raised.value).startswith(says)
+    says = f"Port {port} is taken by cluster [other one] (process {process.pid})"
+    remedy = ": stop it with `taskfan down --name 'other" if is_named else " of another program: end that, or choose"
+    assert str(raised.value).startswith(says + remedy)
+
+
+@ON_LINUX
+def test_the_command_of_who_has_a_port_is_told_in_one_line() -> None:
+    listens = "import socket, sys\ns = socket.create_server(('127.0.0.1', 0))\nprint(s.getsockname()[1], flush=True)\n"
+    with process_of([sys.executable, "-c", f"{listens}sys.stdin.read()"], stdin=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        holder = holder_of(int(process.stdout.readline()))
+    assert holder is not None
+    assert "\n" not in holder[1]
+    assert " -c import socket, sys s = socket" in holder[1]

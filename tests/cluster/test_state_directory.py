@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import pwd
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from taskfan.cluster.control_server import ControlServer
 from taskfan.cluster.errors import ClusterError, ConfigError
 from taskfan.cluster.state_directory import (
     MAX_LOG_BYTES,
@@ -23,7 +25,7 @@ from taskfan.cluster.state_directory import (
     running_clusters,
     state_root,
 )
-from taskfan.cluster.supervisor_log import unexpected_end
+from taskfan.cluster.supervisor_log import note, unexpected_end
 
 
 @pytest.fixture
@@ -124,6 +126,26 @@ def test_a_full_disk_is_an_error_that_says_what_to_do(
     with pytest.raises(ClusterError, match=re.escape("No space left on device. Make room there")):
         directory.write_cluster(ClusterRecord("uuid", {}))
     assert sorted(path.name for path in directory.path.iterdir()) == ["logs", "nodes"]
+
+
+def test_a_token_that_finds_no_room_is_such_an_error_too(
+    directory: StateDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "open", full)
+    with pytest.raises(ClusterError, match=re.escape("No space left on device. Make room there")):
+        ControlServer(None, directory)._write_token("token")  # type: ignore[arg-type]
+
+
+def test_a_supervisor_whose_log_is_full_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(sys, "stderr", Full())
+    note("cluster [demo] started")
 
 
 def test_a_log_that_grew_too_long_is_set_aside_once(directory: StateDirectory) -> None:

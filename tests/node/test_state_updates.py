@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 from msgspec.structs import replace
 
 from taskfan.node.cluster_state import ClusterState
 from taskfan.node.coordination.messages import ProcessClusterEventTimeout
+from taskfan.node.coordination.state import Persisted
+from taskfan.node.coordination.store import MemoryStore
 from taskfan.node.state_updates import NO_LIMITS, UpdateLimits
 from tests.node.coordination.membership_cluster import MembershipCluster, play
 
@@ -79,6 +84,23 @@ def test_who_sets_no_limit_waits_for_the_end_of_the_publication() -> None:
         answer, waited_s = await submitted(cluster)
         assert answer is False
         assert waited_s == pytest.approx(30, abs=1)
+
+    play(story, MembershipCluster())
+
+
+class FullStore(MemoryStore):
+    """On a disk without room."""
+
+    def save(self, persisted: Persisted) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("full", ["n01", "n02"])
+def test_a_node_that_cannot_save_the_state_takes_part_all_the_same(full: str) -> None:
+    async def story(cluster: MembershipCluster) -> None:
+        cluster.stores[full] = FullStore()
+        await started(cluster)
+        assert await submitted(cluster) == (True, 0.0)
 
     play(story, MembershipCluster())
 

@@ -122,9 +122,13 @@ def up(foreground: bool, as_json: bool, ends_with: int | None, **options: Any) -
 def _up(foreground: bool, as_json: bool, ends_with: int | None, options: dict[str, Any]) -> None:
     began_s = time.monotonic()
     from taskfan.cluster.cluster import Cluster
+    from taskfan.cluster.errors import ConfigError
+    from taskfan.cluster.state_directory import is_alive
 
     if options["any_port"] and (_given("http_port") or _given("transport_port") or options["port_offset"]):
         raise click.UsageError("Either --any-port, or --http-port, --transport-port and --port-offset.")
+    if ends_with and not is_alive(ends_with):
+        raise ConfigError(f"--ends-with [{ends_with}]: there is no such process, with which the cluster could end.")
     # Unless it is said, a config file may name it; by that name it is then found.
     options["name"] = _given("name", also_by_environment=options["config"] is None)
     cluster = Cluster.kept(**options)

@@ -56,9 +56,10 @@ class ControlServer:
         path = self._directory.token_path
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(token)
+        with self._directory.writing():
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(token)
 
 
 class _ControlSession:

@@ -111,6 +111,8 @@ class Launched:
             while True:
                 with contextlib.suppress(TimeoutError):
                     raise error_of(self._channel.receive(Problem, timeout_s=3600))
+        if self._process.wait(END_TIMEOUT_S):
+            raise ClusterError("The supervisor was ended, and the cluster with it: start it anew with `taskfan up`.")
 
     def release(self, ends_with: int = 0) -> None:
         """Let the cluster outlive this process, but not the one of that id, if one is given."""

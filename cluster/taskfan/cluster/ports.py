@@ -9,8 +9,11 @@ import os
 import shlex
 import socket
 import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 
 from taskfan.cluster.errors import ClusterError
+from taskfan.cluster.state_directory import StateDirectory
 
 _LISTENING = "0A"
 _SUPERVISOR = "taskfan.cluster.supervisor"
@@ -94,8 +97,28 @@ def _by(holder: tuple[int, str] | None) -> str:
         return ": end what has it"
     pid, command = holder
     if cluster := _cluster_of(pid):
-        return f" by cluster [{cluster}] (process {pid}): stop it with `taskfan down --name {shlex.quote(cluster)}`"
+        by = f" by cluster [{cluster}] (process {pid})"
+        # A cluster of a program has a name too, by which nobody finds it.
+        if _is_found_by_name(cluster, pid):
+            return f"{by}: stop it with `taskfan down --name {shlex.quote(cluster)}`"
+        return f"{by} of another program: end that"
     return f" by process {pid} ({command}): stop that"
+
+
+def _is_found_by_name(cluster: str, pid: int) -> bool:
+    with contextlib.suppress(OSError, ClusterError):
+        running = StateDirectory.named(cluster).running()
+        # Supervisor and fork server lead a session each, members their own; all are below the supervisor.
+        return running is not None and running.pid in _ancestors(pid)
+    return False
+
+
+def _ancestors(pid: int) -> Iterator[int]:
+    """A process, its parent, the parent of that, and so on. Ends where the system tells no more."""
+    with contextlib.suppress(OSError):
+        while pid > 1:
+            yield pid
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def _cluster_of(pid: int) -> str:
@@ -137,7 +160,8 @@ def _words(pid: int) -> list[str]:
 
 
 def _command(pid: int) -> str:
-    command = " ".join(_words(pid))
+    # Of one line, whatever was given to an interpreter.
+    command = " ".join(" ".join(_words(pid)).split())
     return command if len(command) <= 100 else f"{command[:97]}…"
 
 

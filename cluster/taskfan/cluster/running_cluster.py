@@ -318,9 +318,8 @@ class RunningCluster:
         of_voters, of_others = map(encode, Join.of_all(seeds, initial, self._record.cluster_uuid))
         for member in members:
             member.join(of_others if {member.name, member.id}.isdisjoint(initial) else of_voters)
-        await self._agreed()
-        if ended := [member for member in members if not member.has_process]:
-            raise ended[0].failure()
+        # One that ends meanwhile is the better reason.
+        await all_of([self._agreed()], unless=[member.failed() for member in members])
         on_progress(Progress("serving"))
         if any(member.is_of_mesh for member in self.members):
             limit_s = FAULTY_TIMEOUT_S if self.faults_line else None

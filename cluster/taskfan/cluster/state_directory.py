@@ -148,7 +148,7 @@ class StateDirectory:
         """Remove the logs of nodes of earlier clusters; those of nodes that are there again go on."""
         for path in self.logs.glob("*.log*"):
             if path.name.removesuffix(".1").removesuffix(".log") not in node_names:
-                with self._writing():
+                with self.writing():
                     path.unlink()
 
     def all_logs(self) -> list[Path]:
@@ -170,7 +170,7 @@ class StateDirectory:
 
     def prepare(self) -> None:
         """Make the directory, readable by its owner only."""
-        with self._writing():
+        with self.writing():
             self.is_new = self.is_new or not self.path.exists()
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.path.chmod(0o700)
@@ -187,7 +187,7 @@ class StateDirectory:
         """
         deadline_s = time.monotonic() + LOCK_PATIENCE_S
         while True:
-            with self._writing():
+            with self.writing():
                 descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -197,7 +197,7 @@ class StateDirectory:
                 self.prepare()
             except BlockingIOError:
                 running = self.running()
-                if (running is not None and _is_alive(running.pid)) or time.monotonic() > deadline_s:
+                if (running is not None and is_alive(running.pid)) or time.monotonic() > deadline_s:
                     os.close(descriptor)
                     raise self._already_runs(running) from None
             except ClusterError:
@@ -284,7 +284,7 @@ class StateDirectory:
     def _write(self, name: str, record: msgspec.Struct) -> None:
         # Written beside and moved: a reader, or the next run, never sees half of it.
         beside = self.path / f".{name}.new"
-        with self._writing():
+        with self.writing():
             try:
                 beside.write_bytes(msgspec.json.format(msgspec.json.encode(record)))
                 beside.replace(self.path / name)
@@ -293,7 +293,8 @@ class StateDirectory:
                 raise
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
+    def writing(self) -> Iterator[None]:
+        """What goes wrong within the block is that something in here cannot be written. Raises ClusterError then."""
         try:
             yield
         except OSError as error:
@@ -304,7 +305,7 @@ class StateDirectory:
     def open_log(self, path: Path) -> int:
         """A descriptor that appends to a log; one that grew too long is set aside first."""
         self.limit_log(path)
-        with self._writing():
+        with self.writing():
             return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
     def write_supervisor_log(self) -> None:
@@ -316,7 +317,7 @@ class StateDirectory:
 
     def limit_log(self, path: Path) -> None:
         """Set aside a log that grew too long, in place of what was set aside before."""
-        with self._writing():
+        with self.writing():
             if path.exists() and path.stat().st_size > MAX_LOG_BYTES:
                 path.replace(path.with_suffix(".log.1"))
 
@@ -330,7 +331,7 @@ def known_clusters() -> list[str]:
 def running_clusters() -> list[str]:
     """Names of the clusters whose supervisor lives."""
     records = [(name, StateDirectory(state_root() / name).running()) for name in known_clusters()]
-    return [name for name, record in records if record is not None and _is_alive(record.pid)]
+    return [name for name, record in records if record is not None and is_alive(record.pid)]
 
 
 def last_lines(path: str | Path, count: int = LAST_LINES) -> list[str]:
@@ -352,7 +353,7 @@ def _read(path: Path, type: type[Record]) -> Record | None:
         return None
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 import time
@@ -21,7 +22,9 @@ def note(text: str, *, is_error: bool = False) -> None:
     now_s = time.time()
     when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now_s))
     head = f"[{when},{int(now_s % 1 * 1000):03}][{'ERROR' if is_error else 'INFO '}][taskfan.supervisor] [supervisor]"
-    print(head, text, file=sys.stderr, flush=True)
+    # On a full disk there is no line, and what goes wrong by that is told where it does.
+    with contextlib.suppress(OSError):
+        print(head, text, file=sys.stderr, flush=True)
 
 
 def unexpected_end(log: Path) -> str:

@@ -170,7 +170,11 @@ class Membership:
                 case SetTimer():
                     self._set_timer(effect)
                 case Persist(term, accepted):
-                    self._store.save(Persisted(term, accepted))
+                    try:
+                        self._store.save(Persisted(term, accepted))
+                    except OSError as error:
+                        # Only this node's next process needs it; the rest, timers first, must not be left undone.
+                        log.error("the cluster state cannot be saved: %s", error)
                 case Apply(state):
                     self._apply(state)
                 case CancelTimer(timer):
