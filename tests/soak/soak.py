@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from taskfan.cluster import Cluster, ClusterError
+from taskfan.cluster import Cluster, ClusterError, keep_warm
 from taskfan.cluster.cluster import footprints
 from taskfan.cluster.messages import FaultCommand
 from taskfan.cluster.rest_client import ask
@@ -43,6 +43,14 @@ def soak(seconds: float, seed: int, say: Callable[[str], None]) -> None:
         SoakFailed: something is wrong.
     """
     say(f"soak: {NODES} nodes, {seconds:g} s, seed {seed}")
+    # The template that a process keeps for its clusters is not to begin in the midst of it: it is a descriptor more.
+    with keep_warm():
+        rounds = _soaked(seconds, seed, say)
+    say(f"passed: {rounds} rounds, nothing is left")
+
+
+def _soaked(seconds: float, seed: int, say: Callable[[str], None]) -> int:
+    """How many rounds it took. Raises SoakFailed."""
     before = demands.descriptors(os.getpid())
     with Cluster(config=CONFIG, time_scale=TIME_SCALE, journal=True) as cluster:
         footprint = footprints[-1]
@@ -60,7 +68,7 @@ def soak(seconds: float, seed: int, say: Callable[[str], None]) -> None:
     left += [f"{more} file descriptors more here" for more in [demands.descriptors(os.getpid()) - before] if more > 0]
     if left:
         raise SoakFailed("\n".join([*left, _reproduce_with(seconds, seed)]))
-    say(f"passed: {rounds} rounds, nothing is left")
+    return rounds
 
 
 def _reproduce_with(seconds: float, seed: int) -> str:
