@@ -21,6 +21,7 @@ from taskfan.cluster.journal_view import Message
 from taskfan.cluster.merged_journal import MergedJournal
 from taskfan.cluster.state_directory import StateDirectory
 from taskfan.node.journal import FaultHit, JournalOpened, ReplyReceived, RequestReceived, StateApplied
+from tests.cluster.commands import process_of
 from tests.cluster.processes import wait_until
 
 LISTS_OF_NODES = "cluster:monitor/tasks/lists[n]"
@@ -213,11 +214,12 @@ def test_the_command_says_what_is_missing(state_home: None) -> None:
 
 
 def test_what_matches_nothing_is_said_and_what_cannot_match_is_refused(named: str) -> None:
-    nothing = run("journal", "--task", "garbage", "--name", named)
+    nothing = run("journal", "--task", "nosuch:1", "--name", named)
     assert (nothing.exit_code, nothing.stdout, nothing.stderr) == (0, "", "No entry matches.\n")
     assert run("journal", "--kind", "fault_hit,task_*", "--node", "*2", "--name", named).exit_code == 0
     for option, pattern, says in (
         ("--kind", "ban_set,foo", "--kind: no kind of event is called [foo]: there are journal_opened, "),
+        ("--task", "nosuch", "--task is a task id, which `taskfan tasks` shows beside its action; not [nosuch]."),
         ("--node", "nosuch", f"--node: no node is called [nosuch]: there are {ONE}, {TWO}."),
     ):
         refused = run("journal", option, pattern, "--name", named)
@@ -246,3 +248,11 @@ def test_what_happens_is_followed(named: str) -> None:
             assert json.loads(following.stdout.readline())["task"] == task
         finally:
             following.kill()
+
+
+def test_who_follows_what_is_not_there_yet_is_told_so(state_home: None) -> None:
+    command = [sys.executable, "-m", "taskfan.cluster.cli", "journal", "--name", NAME, "--follow"]
+    with process_of(command, stderr=subprocess.PIPE) as following:
+        assert following.stderr is not None
+        told = following.stderr.readline()
+    assert told == f"Cluster [{NAME}] has no journal: `taskfan journal --on` begins one. Waiting for it.\n"

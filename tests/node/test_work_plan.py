@@ -55,7 +55,7 @@ def nested(levels: int) -> dict[str, Any]:
         ({"action": 5}, "action: must be a text, but was a whole number"),
         ({"action": ""}, "action: must have 1 to 256 printable characters"),
         ({"action": "a\n"}, "action: must have 1 to 256 printable characters"),
-        ({"action": "a", "durations": "1s"}, "durations: no such field -> did you mean [duration]?"),
+        ({"action": "a", "durations": "1s"}, "durations: no such field. Did you mean [duration]?"),
         ({"action": "a", "zz": 1}, "zz: no such field"),
         ({"action": "a", 5: 1}, "5: must be written as a text"),
         ({"action": "a", "": 1}, '"": no such field'),
@@ -85,7 +85,7 @@ def nested(levels: int) -> dict[str, Any]:
         ({"action": "a", "duration": {"min": "2s"}}, "duration.max: is missing"),
         (
             {"action": "a", "duration": {"min": "2s", "mx": "3s"}},
-            "duration.mx: no such field -> did you mean [max]?",
+            "duration.mx: no such field. Did you mean [max]?",
         ),
         (
             {"action": "a", "duration": "until_cancelled", "cancellable": False},
@@ -131,7 +131,7 @@ def test_what_is_wrong_in_the_first_task_is_named(plan: object, reason: str) -> 
     ("child", "reason"),
     [
         ({}, "children[1].action: is missing"),
-        ({"action": "a", "node": "n1"}, "children[1].node: no such field -> did you mean [nodes]?"),
+        ({"action": "a", "node": "n1"}, "children[1].node: no such field. Did you mean [nodes]?"),
         ({"action": "a", "seed": 1}, "children[1].seed: no such field"),
         ({"action": "a", "duration": "5x"}, "children[1].duration: failed to parse setting [duration] with value [5x]"),
         ({"action": "a", "duration": {"min": "x", "max": "1s"}}, "children[1].duration.min: failed to parse"),

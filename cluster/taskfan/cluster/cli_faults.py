@@ -65,7 +65,7 @@ def fault() -> None:
 
 
 @fault.command()
-@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("kind", type=click.Choice(KINDS), metavar="KIND")
 @click.option("--on", type=click.Choice(["request", "reply"]), help="Which message.  [default: request]")
 @click.option("--from", "from_", help="Who asks: names, ids, patterns, zone:a; with commas.  [default: *]")
 @click.option("--to", help="Who is asked.  [default: *]")
@@ -221,7 +221,7 @@ def reset(name: str) -> None:
 
 
 @click.command()
-@click.argument("shape", type=click.Choice(SHAPES))
+@click.argument("shape", type=click.Choice(SHAPES), metavar="SHAPE")
 @click.option("--nodes", help="isolate, halves, bridge: which nodes.")
 @click.option("--from", "from_", help="one_way: who does not reach the others;")
 @click.option("--to", help="one_way: whom.  [default: *]")

@@ -66,9 +66,12 @@ def journal(
         return
     directory = StateDirectory.named(name)
     _flush(name)
+    _check_task(task)
     _check_kinds(kind)
     _check_nodes(node, directory)
     if follow:
+        if not directory.all_journals():
+            click.echo(f"{_nothing(name)} Waiting for it.", err=True)
         _follow(directory, Filter(task, action, node, kind), as_json, with_time)
         return
     merged = read_journals(directory.all_journals())
@@ -95,6 +98,15 @@ def _check_diagram(task: str, others: Mapping[str, object]) -> None:
         raise click.UsageError("Say of which task: --diagram needs --task.")
     if wrong := [option for option, value in others.items() if value]:
         raise click.UsageError(f"--diagram draws all of --task, once: it does not go with {' and '.join(wrong)}.")
+
+
+def _check_task(task: str) -> None:
+    """Raises ConfigError for what is no task id."""
+    from taskfan.cluster.errors import ConfigError
+    from taskfan.node.ids import is_task_id
+
+    if task and not is_task_id(task):
+        raise ConfigError(f"--task is a task id, which `taskfan tasks` shows beside its action; not [{task}].")
 
 
 def _check_kinds(kind: str) -> None:

@@ -68,7 +68,7 @@ def meant(patterns: Sequence[str], nodes: Sequence[NodeStatus]) -> list[NodeStat
 def node_command(verb: Verb, done: str, what: str) -> click.Command:
     """The command that does this to nodes. Nothing is done when one of them cannot be meant."""
     example = f"\b\nExample:\n  taskfan {verb} opensearch-node2\n  taskfan {verb} 'data-*'"
-    help_text = f"{what}\n\nNODE is a name, an id or a pattern.\n\n{example}"
+    help_text = f"{what}\n\nNODE is a name, an id or a pattern with `*`.\n\n{example}"
 
     @click.command(name=verb, help=help_text)
     @click.argument("nodes", metavar="NODE…", nargs=-1, required=True)

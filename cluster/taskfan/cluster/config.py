@@ -320,10 +320,11 @@ def _check_nodes(nodes: Sequence[NodeConfig]) -> None:
         names[node.name] = number
         for port in (node.http_port, node.transport_port):
             if port != ANY_PORT and (node.host, port) in ports:
-                raise ConfigError(
-                    f"[{ports[node.host, port]}] and [{node.name}] would both get port {port}: "
-                    "set --http-port and --transport-port further apart, or --any-port."
-                )
+                other = ports[node.host, port]
+                twice = f"[{other}] and [{node.name}] would both get port {port}"
+                if other == node.name:
+                    twice = f"[{node.name}] would get port {port} for HTTP and for transport"
+                raise ConfigError(f"{twice}: set --http-port and --transport-port further apart, or --any-port.")
             ports[node.host, port] = node.name
     if not any(node.is_cluster_manager_eligible for node in nodes):
         raise ConfigError("No node may become cluster manager: give one of them the role cluster_manager.")

@@ -18,7 +18,7 @@ class FaultRefused(ClusterError):
     exit_status = 2
 
     def __init__(self, error: InvalidFault) -> None:
-        super().__init__(f"The fault was refused: {error.reason}.")
+        super().__init__(f"The fault was refused: {error.reason}{'' if error.reason.endswith('?') else '.'}")
         self.field = error.field
 
 

@@ -211,7 +211,7 @@ def read_settings(given: Mapping[str, object], where: str) -> dict[str, Any]:
 def written(value: object) -> str:
     """A value as YAML has it, not as Python shows it."""
     if isinstance(value, list | tuple):
-        return ", ".join(map(written, value))
+        return f"[{', '.join(map(written, value))}]"
     if value is None:
         return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)

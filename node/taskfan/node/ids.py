@@ -69,6 +69,14 @@ def parse_task_id(text: str | None) -> TaskId:
     return TaskId(node_id, number)
 
 
+def is_task_id(text: str) -> bool:
+    """Whether a text names a task."""
+    try:
+        return parse_task_id(text).is_set
+    except IllegalArgument:
+        return False
+
+
 def parse_long(text: str) -> int | None:
     """A signed 64-bit decimal as Java reads it, or None.
 

@@ -253,4 +253,4 @@ def _did_you_mean(path: str, name: str) -> str:
         path.rpartition(".")[2], TaskPlan if path else WorkPlan
     )
     near = difflib.get_close_matches(name, struct.__struct_fields__, n=1)
-    return f" -> did you mean [{near[0]}]?" if near else ""
+    return f". Did you mean [{near[0]}]?" if near else ""

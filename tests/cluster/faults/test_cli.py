@@ -97,6 +97,8 @@ def test_what_cannot_be_meant_is_refused_with_its_field() -> None:
     assert "--attribute is missing" in taskfan("partition", "by_attribute", status=2)
     status = taskfan("fault", "add", "fail", "--error-status", "200", status=2)
     assert "--error-status is a status from 400 to 599" in status
+    refused = taskfan("fault", "add", "drop", "--task-id", "x", status=2)
+    assert "--task-id is a task id such as oTUltX4IQMOUUVeiohTt8A:464, or a pattern with *; not [x]." in refused
     assert "No fault has the id [fault-99]" in taskfan("fault", "rm", "fault-99", status=1)
 
 

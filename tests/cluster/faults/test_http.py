@@ -241,6 +241,8 @@ def test_a_fault_is_created_seen_changed_and_deleted(api: Api, cluster: Cluster)
     assert api.ask("PATCH", path, {"error": None, "first": 1})[1]["fault"]["rules"] == [changed]
     assert api.ask("PATCH", path, {"first": 0})[1]["error"]["field"] == "first"
     assert api.ask("PATCH", path, {"oops": 0})[1]["error"]["field"] == "oops"
+    reason = api.ask("POST", "/faults", {"kind": "drop", "tow": "*"})[1]["error"]["reason"]
+    assert reason.endswith("bandwidth, seed. Did you mean [to]?")
     assert [len(cluster.list_tasks().get("node_failures", [])) for _ in range(2)] == [1, 0]
 
     assert api.ask("DELETE", path)[1]["hit_count"] == 1

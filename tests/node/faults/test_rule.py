@@ -19,7 +19,10 @@ from tests.node.faults.builders import NODES
     [
         ([], "rule", "map of fields"),
         ({}, "kind", "missing"),
-        ({"kind": "lose"}, "kind", "invalid enum value"),
+        ({"kind": "lose"}, "kind", "invalid enum value 'lose'. It is one of drop, "),
+        ({"kind": "drop", "tow": "*"}, "tow", "bandwidth, seed. Did you mean [to]?"),
+        ({"kind": "drop", "task_id": "x"}, "task_id", "is a task id such as "),
+        ({"kind": "drop", "parent_task_id": "a:1,-x"}, "parent_task_id", "or a pattern with *; not [-x]"),
         ({"kind": "drop", "actoin": "*"}, "actoin", "no field of a fault rule"),
         ({"kind": "drop", "first": "two"}, "first", "expected"),
         ({"kind": "drop", "first": 0}, "first", "from 1 on"),

@@ -11,6 +11,7 @@ import msgspec
 from taskfan.node.cluster_state import DiscoveryNode
 from taskfan.node.errors import IllegalArgument, TaskfanError
 from taskfan.node.faults.selectors import Patterns, matching_nodes, named_node, patterns_of, selects_node
+from taskfan.node.ids import is_task_id
 from taskfan.node.time_value import parse_time_ns
 
 Kind = Literal["drop", "fail", "delay", "refuse", "disconnect", "duplicate", "reorder", "cut", "blackhole", "slow"]
@@ -40,6 +41,7 @@ _NOT_OF_LINKS = (
     *("first", "every", "after", "probability", "budget"),
 )
 MOST_SECONDS = 86_400.0
+A_TASK_ID = "oTUltX4IQMOUUVeiohTt8A:464"
 # A message that is to be overtaken goes alone when no other comes in this time.
 REORDER_LIMIT_S = 0.5
 # What a field wants, where its type alone does not say it to people.
@@ -162,8 +164,8 @@ def read_rule(values: object) -> FaultRule:
     unknown = [name for name in values if name not in FIELDS]
     if unknown:
         near = difflib.get_close_matches(str(unknown[0]), FIELDS, 1)
-        meant = f" Did you mean [{near[0]}]?" if near else ""
-        raise InvalidFault(str(unknown[0]), f"is no field of a fault rule; known are {', '.join(FIELDS)}.{meant}")
+        meant = f". Did you mean [{near[0]}]?" if near else ""
+        raise InvalidFault(str(unknown[0]), f"is no field of a fault rule; known are {', '.join(FIELDS)}{meant}")
     if "kind" not in values:
         raise InvalidFault("kind", "is missing")
     try:
@@ -171,7 +173,7 @@ def read_rule(values: object) -> FaultRule:
     except msgspec.ValidationError as error:
         problem, _, place = str(error).partition(" - at `$.")
         field = place.rstrip("`") or "rule"
-        wanted = f" It {_WANTED[field]}." if field in _WANTED else ""
+        wanted = f". It {_WANTED[field]}" if field in _WANTED else ""
         raise InvalidFault(field, problem[:1].lower() + problem[1:] + wanted) from None
     _check_alone(rule)
     return rule
@@ -223,6 +225,10 @@ def _check_alone(rule: FaultRule) -> None:
         patterns = patterns_of(getattr(rule, "from_" if field == "from" else field))
         if not patterns or not all(pattern.lstrip("-") for pattern in patterns):
             raise InvalidFault(field, "is a pattern or a list of patterns, none of them empty")
+    for field in ("task_id", "parent_task_id"):
+        for pattern in patterns_of(getattr(rule, field) or []):
+            if "*" not in pattern and not is_task_id(pattern.removeprefix("-")):
+                raise InvalidFault(field, f"is a task id such as {A_TASK_ID}, or a pattern with *; not [{pattern}]")
     if rule.error is not None and not 400 <= rule.error.status <= 599:
         raise InvalidFault("error.status", f"is a status from 400 to 599, not [{rule.error.status}]")
     if rule.between is not None:
