@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 
 from taskfan.node.ids import UNSET, TaskId
 from taskfan.node.task import NO_RESOURCE_STATS, CancelledInfo, Task, TaskTraits
-from taskfan.node.task_json import RowKind, TaskRow, TaskRows, human_duration, iso_time, join, render, render_tasks
+from taskfan.node.task_json import (
+    RowKind,
+    TaskRow,
+    TaskRows,
+    human_duration,
+    human_durations,
+    iso_time,
+    join,
+    render,
+    render_tasks,
+)
 from taskfan.v1 import actions_pb2 as pb
 
 STARTED_MS, CANCELLED_MS = 1_700_000_000_001, 1_795_520_000_000
@@ -207,6 +217,17 @@ def test_each_form_joins_tasks_as_its_reader_needs_them() -> None:
     assert rendered(tasks, pb.TaskRendering.FORM_LISTED) == f"{one},{other}"
     assert rendered(tasks, pb.TaskRendering.FORM_KEYED) == f'"N1:7":{one},"N1:8":{other}'
     assert rendered(tasks, pb.TaskRendering.FORM_LINES) == f'"N1:7":\n\n{one}\n"N1:8":\n"N2:3":\n{other}'
+
+
+@given(
+    st.lists(st.integers(-10, 1 << 62)),
+    st.integers(0, 60),
+)
+def test_many_durations_are_written_as_each_is(nanoseconds: list[int], shift: int) -> None:
+    # Shifted, many of them have a unit in common.
+    alike = [(1 << shift) + (duration >> (63 - shift)) for duration in nanoseconds]
+    for durations in (nanoseconds, alike, alike + nanoseconds[:1]):
+        assert human_durations(durations) == list(map(human_duration, durations))
 
 
 def test_rows_hold_what_a_table_shows_and_what_tasks_share_once() -> None:

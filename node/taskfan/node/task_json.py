@@ -86,6 +86,17 @@ def human_duration(nanoseconds: int) -> str:
     return f"{tenths // 10}{_DECIMALS[tenths % 10]}{unit}"
 
 
+def human_durations(nanoseconds: Sequence[int]) -> list[str]:
+    """The same of many, which mostly have the unit in common: then it is looked up once."""
+    least, most = min(nanoseconds, default=0), max(nanoseconds, default=0)
+    at = bisect_right(_SIZES, least)
+    if at == 0 or most >= _EXACT_NS or at != bisect_right(_SIZES, most):
+        return list(map(human_duration, nanoseconds))
+    unit, _, tenth = _UNITS[at - 1]
+    ends = [decimal + unit for decimal in _DECIMALS]
+    return [f"{tenths // 10}{ends[tenths % 10]}" for tenths in [duration // tenth for duration in nanoseconds]]
+
+
 def iso_time(time_ms: int) -> str:
     """Wall time as ISO 8601 in UTC with milliseconds."""
     time = _EPOCH + timedelta(milliseconds=time_ms)
@@ -188,7 +199,7 @@ class _Objects:
             columns.append([iso_time(task.start_time_ms).encode() for task in tasks])
         columns.append([task.start_time_ms for task in tasks])
         if self._human:
-            columns.append([human_duration(time).encode() for time in running])
+            columns.append([text.encode() for text in human_durations(running)])
         columns.append(running)
         if self._stats:
             columns.append(_resource_stats(tasks))

@@ -15,7 +15,7 @@ import msgspec
 from taskfan.coordinator.rest.errors import UnknownSortKey
 from taskfan.coordinator.rest.parameters import Parameter, parse_boolean, split_commas, text
 from taskfan.node.action_filter import action_pattern
-from taskfan.node.task_json import human_duration
+from taskfan.node.task_json import human_duration, human_durations
 
 # What shapes a table. OpenSearch lets every table be asked for them, whether it has such values or not.
 CAT_PARAMETERS: tuple[Parameter, ...] = (
@@ -89,17 +89,31 @@ class Table(msgspec.Struct, frozen=True):
         """The cells of a column, row by row."""
         return [row[at] for row in self.rows]
 
+    def kind(self, at: int) -> None:
+        """Of any kind, each for itself."""
+
+
+class Cells(msgspec.Struct, frozen=True):
+    """How the cells of a column are made, all of one kind. Those of durations are their nanoseconds."""
+
+    kind: type[str] | type[int] | type[Duration]
+    make: Callable[[], Sequence[str] | Sequence[int]]
+
 
 class ColumnTable(msgspec.Struct, frozen=True):
     """The same for tables of many rows: only the columns that are looked at are made, each by its name."""
 
     columns: Sequence[Column]
     height: int
-    makers: Mapping[str, Callable[[], Sequence[Cell]]]
+    makers: Mapping[str, Cells]
 
     def cells(self, at: int) -> Sequence[Cell]:
         """The cells of a column, row by row."""
-        return self.makers[self.columns[at].name]()
+        return self.makers[self.columns[at].name].make()
+
+    def kind(self, at: int) -> type:
+        """Of which kind all of them are."""
+        return self.makers[self.columns[at].name].kind
 
 
 class _Shown(msgspec.Struct, frozen=True):
@@ -157,18 +171,20 @@ def _texts(
     columns = [table.cells(column.at) for column in shown]
     if order is not None:
         columns = [[cells[place] for place in order] for cells in columns]
-    return [_column_texts(cells, parameters, empty) for cells in columns]
+    kinds = [table.kind(column.at) for column in shown]
+    return [_column_texts(cells, kind, parameters, empty) for cells, kind in zip(columns, kinds, strict=True)]
 
 
-def _column_texts(cells: Sequence[Cell], parameters: Mapping[str, Any], empty: Text) -> Sequence[str | Text]:
-    # Most columns hold one kind of cell, which is told once for all.
-    kinds = set(map(type, cells))
-    if kinds == {str}:
-        return cells  # type: ignore[return-value]
-    if kinds == {int}:
+def _column_texts(
+    cells: Sequence[Any], kind: type | None, parameters: Mapping[str, Any], empty: Text
+) -> Sequence[str | Text]:
+    if kind is str:
+        return cells
+    if kind is int:
         return list(map(str, cells))
-    if kinds == {Duration} and parameters["time"] not in _TIME_UNITS_NANOS:
-        return [human_duration(cell.nanos) for cell in cells]  # type: ignore[union-attr]
+    if kind is Duration:
+        unit = _TIME_UNITS_NANOS.get(parameters["time"] or "")
+        return human_durations(cells) if unit is None else [str(nanos // unit) for nanos in cells]
     return [empty if cell is None else cell_text(cell, parameters) for cell in cells]
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from taskfan.coordinator.grouping import Trees
 from taskfan.coordinator.merge import TasksAnswer
-from taskfan.coordinator.rest.cat import Cell, Column, ColumnTable, Duration, Table
+from taskfan.coordinator.rest.cat import Cell, Cells, Column, ColumnTable, Duration, Table
 from taskfan.coordinator.rest.formats import pretty
 from taskfan.node.cluster_state import ClusterState, DiscoveryNode
 from taskfan.node.task_json import RowKind, TaskRow, TaskRows
@@ -73,28 +73,28 @@ def task_table(answer: TasksAnswer, state: ClusterState, *, detailed: bool) -> C
     kinds = [found_kinds[place] for place in order]
     node_ids = [found_on[place] for place in order]
 
-    def of_node(show: Callable[[DiscoveryNode], str]) -> list[Cell]:
+    def of_node(show: Callable[[DiscoveryNode], str]) -> Cells:
         shown = {node.id: show(node) for node in state}
-        return [shown.get(node_id, "-") for node_id in node_ids]
+        return Cells(str, lambda: [shown.get(node_id, "-") for node_id in node_ids])
 
-    cells: dict[str, Callable[[], Sequence[Cell]]] = {
-        "id": lambda: [row.number for row in rows],
-        "action": lambda: [kind.action for kind in kinds],
-        "task_id": lambda: [ids[place] for place in order],
-        "parent_task_id": lambda: [kind.parent for kind in kinds],
-        "type": lambda: [kind.type for kind in kinds],
-        "start_time": lambda: [row.start_time_ms for row in rows],
-        "timestamp": lambda: _times_of_day([row.start_time_ms // 1000 for row in rows]),
-        "running_time_ns": lambda: [row.running_time_ns for row in rows],
-        "running_time": lambda: [Duration(row.running_time_ns) for row in rows],
-        "node_id": lambda: [node_id[:_SHORT_ID] for node_id in node_ids],
-        "ip": lambda: of_node(lambda node: node.host),
-        "port": lambda: of_node(lambda node: port_of(node.transport_address)),
-        "node": lambda: of_node(lambda node: node.name),
-        "version": lambda: of_node(lambda node: node.version),
-        "x_opaque_id": lambda: [kind.x_opaque_id for kind in kinds],
-        "description": lambda: [row.description for row in rows],
-        "resource_stats": lambda: [_indented(bytes(row.resource_stats)) for row in rows],
+    cells = {
+        "id": Cells(int, lambda: [row.number for row in rows]),
+        "action": Cells(str, lambda: [kind.action for kind in kinds]),
+        "task_id": Cells(str, lambda: [ids[place] for place in order]),
+        "parent_task_id": Cells(str, lambda: [kind.parent for kind in kinds]),
+        "type": Cells(str, lambda: [kind.type for kind in kinds]),
+        "start_time": Cells(int, lambda: [row.start_time_ms for row in rows]),
+        "timestamp": Cells(str, lambda: _times_of_day([row.start_time_ms // 1000 for row in rows])),
+        "running_time_ns": Cells(int, lambda: [row.running_time_ns for row in rows]),
+        "running_time": Cells(Duration, lambda: [row.running_time_ns for row in rows]),
+        "node_id": Cells(str, lambda: [node_id[:_SHORT_ID] for node_id in node_ids]),
+        "ip": of_node(lambda node: node.host),
+        "port": of_node(lambda node: port_of(node.transport_address)),
+        "node": of_node(lambda node: node.name),
+        "version": of_node(lambda node: node.version),
+        "x_opaque_id": Cells(str, lambda: [kind.x_opaque_id for kind in kinds]),
+        "description": Cells(str, lambda: [row.description for row in rows]),
+        "resource_stats": Cells(str, lambda: [_indented(bytes(row.resource_stats)) for row in rows]),
     }
     return ColumnTable(task_columns(detailed=detailed), len(rows), cells)
 
@@ -120,7 +120,7 @@ def _indented(stats: bytes) -> str:
     return pretty(msgspec.json.decode(stats)).decode().rstrip("\n")
 
 
-def _times_of_day(times_s: Sequence[int]) -> list[Cell]:
+def _times_of_day(times_s: Sequence[int]) -> list[str]:
     # Thousands of tasks start within a few seconds.
     shown = {time: datetime.fromtimestamp(time, UTC).strftime("%H:%M:%S") for time in dict.fromkeys(times_s)}
     return [shown[time] for time in times_s]
