@@ -87,7 +87,7 @@ def test_in_the_foreground_a_killed_cluster_is_told_from_one_that_was_stopped(st
         os.kill(running.pid, signal.SIGKILL)
         errors = process.communicate(timeout=20)[1]
     assert (process.returncode, "stopped" in errors) == (1, False)
-    assert "The supervisor was ended, and the cluster with it" in errors
+    assert "The supervisor ended, and the cluster with it" in errors
 
 
 @ON_LINUX

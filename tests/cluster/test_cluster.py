@@ -125,6 +125,21 @@ def test_when_the_manager_is_gone_another_one_takes_over_and_keeps_it(cluster: C
     assert state_of(cluster.node(first))["cluster_manager_node"] == cluster.node(second).id
 
 
+def test_a_cluster_that_is_over_says_so_whatever_it_is_asked_for() -> None:
+    with Cluster(nodes=1) as cluster:
+        pass
+    for ask_it in (
+        cluster.status,
+        cluster.list_tasks,
+        cluster.cancel_tasks,
+        lambda: cluster.start_work("search_fan_out"),
+    ):
+        with pytest.raises(ClusterError, match=r"^This cluster does not run\.$"):
+            ask_it()
+    with pytest.raises(ClusterError, match="was not started"):
+        Cluster(nodes=1).list_tasks()
+
+
 def test_a_stopped_node_lets_a_running_request_end(cluster: Cluster) -> None:
     node = cluster.nodes[1]
     pid = node.pid

@@ -27,6 +27,7 @@ live_clusters: dict[str, Cluster] = {}
 footprints: list[Footprint] = []
 # The logs of the cluster that an exception ended last: its directory is gone when somebody wants to know why.
 last_words: dict[str, list[str]] = {}
+_DOES_NOT_RUN = "This cluster does not run."
 
 
 class Cluster:
@@ -289,7 +290,7 @@ class Cluster:
         """Have the supervisor do something; the verbs of nodes and the methods here are the usual way."""
         with self._lock:
             if self._control is None:
-                raise ClusterError("This cluster does not run.")
+                raise ClusterError(_DOES_NOT_RUN)
             status = self._control.ask(verb, node, settings)
             self._take(status)
         return status
@@ -313,7 +314,7 @@ class Cluster:
         """Have the supervisor do something about faults; `faults` is the usual way."""
         with self._lock:
             if self._control is None:
-                raise ClusterError("This cluster does not run.")
+                raise ClusterError(_DOES_NOT_RUN)
             return self._control.ask_faults(command)
 
     def journal(self, task: str = "", *, action: str = "", node: str = "", kind: str = "") -> MergedJournal:
@@ -393,6 +394,10 @@ class Cluster:
         return str(answer["task"])
 
     def _url_of(self, node: ClusterNode | str | None) -> str:
+        """Where a request goes. Raises ClusterError when nobody would answer it."""
+        self._known()
+        if self._control is None:
+            raise ClusterError(_DOES_NOT_RUN)
         return self.url if node is None else self.node(node).url
 
     def last_log_lines(self, count: int = 20) -> dict[str, list[str]]:

@@ -112,7 +112,7 @@ class Launched:
                 with contextlib.suppress(TimeoutError):
                     raise error_of(self._channel.receive(Problem, timeout_s=3600))
         if self._process.wait(END_TIMEOUT_S):
-            raise ClusterError("The supervisor was ended, and the cluster with it: start it anew with `taskfan up`.")
+            raise ClusterError("The supervisor ended, and the cluster with it: start it anew.")
 
     def release(self, ends_with: int = 0) -> None:
         """Let the cluster outlive this process, but not the one of that id, if one is given."""
@@ -215,7 +215,7 @@ class Control:
             self._channel.send(command)
             answer = self._channel.receive(type, timeout_s=timeout_s)
         except ChannelClosed:
-            raise ClusterError("The supervisor ended: start the cluster anew with `taskfan up`.") from None
+            raise ClusterError("The supervisor ended, and the cluster with it: start it anew.") from None
         except TimeoutError:
             raise self._stands_still(f"gave no answer to [{command.verb}] within {timeout_s:g} s") from None
         if isinstance(answer, Problem):
