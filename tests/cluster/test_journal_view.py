@@ -9,12 +9,13 @@ import pytest
 from taskfan.cluster.journal_diagram import wrapped
 from taskfan.cluster.journal_files import Tail, read_journal
 from taskfan.cluster.journal_text import time_of_day
-from taskfan.cluster.journal_view import Filter, merge, messages_of
+from taskfan.cluster.journal_view import Filter, merge, messages_of, without_routine
 from taskfan.cluster.merged_journal import MergedJournal
 from taskfan.node.journal import (
     AnyEvent,
     BanSet,
     Entry,
+    FaultHit,
     JournalOpened,
     LinkClosed,
     ReplyReceived,
@@ -225,3 +226,41 @@ def test_long_words_of_a_diagram_are_broken_behind_their_parts() -> None:
 
 def test_the_time_of_day_is_that_of_logs() -> None:
     assert time_of_day(1_700_000_000_007) == "22:13:20,007"
+
+
+# ---------------------------------------------------------------------- what only says that all is well
+
+CHECK = "internal:coordination/fault_detection/follower_check"
+
+
+def message(number: int, action: str, parent: str = "", *, answered: str | None = "") -> list[Entry]:
+    """A request of a to b with its task there, and its reply unless `answered` is None; else that is its failure."""
+    request, task, at = f"i:{number}", f"id-b:{number}", 100 * number
+    entries = [
+        entry(at, "a", RequestSent(request, "i/1", "id-b", action, parent=parent)),
+        entry(at + 1, "b", RequestReceived(request, "i/1", "id-a", action, parent=parent)),
+        entry(at + 2, "b", TaskRegistered(task, action, "transport", parent)),
+    ]
+    if answered is not None:
+        entries.append(entry(at + 3, "a", ReplyReceived(request, "i/1", "id-b", action, failure=answered)))
+    return entries
+
+
+def test_checks_that_went_well_are_routine_and_those_that_did_not_are_told() -> None:
+    well, failed, unanswered = message(1, CHECK), message(2, CHECK, answered="busy"), message(3, CHECK, answered=None)
+    other = message(4, "test")
+    kept = without_routine([*well, *failed, *unanswered, *other])
+    assert [one for one in kept if not isinstance(one.event, TaskRegistered)] == [
+        one for one in (*failed, *unanswered, *other) if not isinstance(one.event, TaskRegistered)
+    ]
+    hit = entry(102, "a", FaultHit("f", 0, "delay", "id-b", on="request", message="i:1", action=CHECK))
+    assert without_routine([well[0], hit, *well[1:]])[:2] == [well[0], hit], "a fault struck it"
+
+
+def test_what_is_asked_under_that_opaque_id_is_routine_with_its_children() -> None:
+    asked = entry(1, "a", TaskRegistered("id-a:1", "list", "transport", opaque_id="look"))
+    [sent, received, child, answer] = message(1, "list[n]", parent="id-a:1")
+    registered = entry(child.lamport, "b", TaskRegistered("id-b:1", "list[n]", "transport", "id-a:1", opaque_id="look"))
+    story = [asked, sent, received, registered, answer, entry(900, "a", TaskEnded("id-a:1", "list"))]
+    assert without_routine(story, "look") == []
+    assert without_routine(story) == story

@@ -64,13 +64,21 @@ def test_fixtures_give_clusters_of_the_wanted_size(pytester: pytest.Pytester) ->
             opensearch_cluster.list_tasks()
             assert opensearch_cluster.journal().entries
 
+        @pytest.mark.nodes(time_scale=0.5)
+        def test_options_alone(opensearch_cluster):
+            assert len(opensearch_cluster.nodes) == 3
+
+        @pytest.mark.nodes(nodes=2)
+        def test_number_by_name(opensearch_cluster):
+            assert len(opensearch_cluster.nodes) == 2
+
         @pytest.mark.nodes("2")
         def test_wrong_marker(opensearch_cluster):
             pass
         """
     )
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--strict-markers")
-    result.assert_outcomes(passed=6, errors=1)
+    result.assert_outcomes(passed=8, errors=1)
     result.stdout.fnmatch_lines(["*the marker is written @pytest.mark.nodes(5), or nodes(5, time_scale=0.1)*"])
 
 

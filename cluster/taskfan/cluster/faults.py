@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import secrets
 import shlex
 import sys
-import warnings
-from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Unpack
 
 from taskfan.cluster.errors import ClusterError
 from taskfan.cluster.fault_fields import AnyRule, Nodes, Options, Patterns, RuleFields, ShapeOptions
+from taskfan.cluster.fault_scopes import Fault, FaultNeverFired, NodeCondition, Scope, plain
 from taskfan.cluster.messages import FaultCommand, FaultReport
 from taskfan.cluster.stuck import Stuck
 from taskfan.cluster.whole import wait_until_whole
-from taskfan.node.faults.rule import REORDER_LIMIT_S, InvalidFault, Kind, read_rule
+from taskfan.node.faults.rule import InvalidFault, Kind, read_rule
 
 if TYPE_CHECKING:
     from taskfan.cluster.cluster import Cluster
     from taskfan.cluster.cluster_node import ClusterNode
+
+__all__ = ["Fault", "FaultNeverFired", "Faults", "NodeCondition"]
 
 # Of a failed test the caller's lines are of interest, not these.
 __tracebackhide__ = True
@@ -32,14 +32,6 @@ SEED_VARIABLE = "TASKFAN_SEED"
 TEST_VARIABLE = "TASKFAN_TEST"
 # What a saturated pool keeps doing: bans and the cluster's own messages run on the thread that reads them.
 ALL_WORK = ["*", "-internal:*"]
-
-
-# What was made and thrown away without ever being set: the pytest plugin looks here, and fails the test.
-never_set: list[str] = []
-
-
-class FaultNeverFired(AssertionError):
-    """A fault was set and removed, and spoiled nothing: the test does not test what it says."""
 
 
 class Faults:
@@ -63,7 +55,7 @@ class Faults:
         self.seed = int(given) if given.isdecimal() else secrets.randbelow(2**32)
         self._made = 0
         # What is in force, for the cluster is only whole again when nothing is.
-        self._active: list[_Scope] = []
+        self.active: list[Scope] = []
 
     # ------------------------------------------------------------------ messages
 
@@ -81,7 +73,7 @@ class Faults:
 
     def _rule(self, values: dict[str, Any], path: str) -> dict[str, Any]:
         self._made += 1
-        written = {name.rstrip("_"): _plain(value) for name, value in values.items() if value is not None}
+        written = {name.rstrip("_"): plain(value) for name, value in values.items() if value is not None}
         if "probability" in written or "jitter" in written or "distribution" in written:
             digest = hashlib.blake2b(f"{self.seed} {self._made}".encode(), digest_size=4).digest()
             written.setdefault("seed", int.from_bytes(digest, "big"))
@@ -173,15 +165,15 @@ class Faults:
         What happens to the links is `kind` here and for all shapes: `cut` unless said, `blackhole`, or `slow` with its
         `bandwidth`.
         """
-        return self._shape("isolate", {"nodes": _plain(nodes)}, link)
+        return self._shape("isolate", {"nodes": plain(nodes)}, link)
 
     def halves(self, nodes: Nodes = None, **link: Unpack[ShapeOptions]) -> Fault:
         """Two parts that do not reach each other: these nodes and the rest, or the first half and the second."""
-        return self._shape("halves", {"nodes": _plain(nodes)}, link)
+        return self._shape("halves", {"nodes": plain(nodes)}, link)
 
     def bridge(self, nodes: Nodes, **link: Unpack[ShapeOptions]) -> Fault:
         """Two halves that do not reach each other, while these nodes reach both."""
-        return self._shape("bridge", {"nodes": _plain(nodes)}, link)
+        return self._shape("bridge", {"nodes": plain(nodes)}, link)
 
     def ring(self, **link: Unpack[ShapeOptions]) -> Fault:
         """Each node reaches its two neighbours only."""
@@ -189,7 +181,7 @@ class Faults:
 
     def one_way(self, from_: Nodes, to: Nodes = "*", **link: Unpack[ShapeOptions]) -> Fault:
         """These nodes do not reach those; the other way all is well."""
-        return self._shape("one_way", {"from": _plain(from_), "to": _plain(to)}, link)
+        return self._shape("one_way", {"from": plain(from_), "to": plain(to)}, link)
 
     def by_attribute(self, attribute: str, **link: Unpack[ShapeOptions]) -> Fault:
         """Nodes whose attribute, such as `zone`, differs do not reach each other."""
@@ -210,16 +202,27 @@ class Faults:
 
     def all(self) -> list[FaultReport]:
         """All faults that are set, by whomever, with the number of their hits."""
-        return self._ask(FaultCommand("list"))
+        return self.ask(FaultCommand("list"))
 
     def reset(self) -> None:
         """Remove all faults, whoever set them."""
-        self._ask(FaultCommand("reset"))
+        self.ask(FaultCommand("reset"))
 
     def heal(self) -> None:
         """Remove all faults, let paused nodes go on, and return when the cluster is whole."""
-        self._ask(FaultCommand("heal"))
+        self.ask(FaultCommand("heal"))
+        self.wait_until_whole()
+
+    def wait_until_whole(self) -> None:
+        """Return when every running node reaches every other. Raises ClusterError when it was not in time."""
         wait_until_whole(self._cluster)
+
+    def never_struck(self, known: Sequence[Scope]) -> list[str]:
+        """Why faults that are set without a block prove nothing, a sentence each; but for those `known` before."""
+        loose = [scope for scope in self.active if scope.is_loose and scope not in known]
+        # Those that were removed by a reset or a heal are not there any more.
+        there = {report.fault.id for report in self.all()} if loose else set()
+        return [why for fault in loose if isinstance(fault, Fault) and fault.id in there and (why := fault.idle())]
 
     def reproduce_with(self) -> str:
         """A line to paste that draws the same chances again."""
@@ -233,161 +236,6 @@ class Faults:
         if isinstance(error, Exception) and line not in getattr(error, "__notes__", ()):
             error.add_note(line)
 
-    def _ask(self, command: FaultCommand) -> list[FaultReport]:
+    def ask(self, command: FaultCommand) -> list[FaultReport]:
+        """Have the supervisor do something about faults; the methods above are the usual way."""
         return self._cluster.ask_faults(command)
-
-
-class _Scope:
-    """What is in force for a `with` block."""
-
-    _was_set = False
-
-    def __init__(self, faults: Faults, what: str) -> None:
-        self._faults, self._what = faults, what
-
-    def __del__(self) -> None:
-        if not self._was_set and hasattr(self, "_what"):
-            problem = f"{self._what} was made and never set: use it in a `with` block, or call set()"
-            never_set.append(problem)
-            warnings.warn(problem, RuntimeWarning, stacklevel=2)
-
-    def set(self) -> Self:
-        """Put it in force; a `with` block does this."""
-        self._was_set = True
-        self._begin()
-        self._faults._active.append(self)
-        return self
-
-    def remove(self) -> None:
-        """Undo it, and return when the cluster is whole, if nothing else is in force. Twice is fine."""
-        if self in self._faults._active:
-            self._faults._active.remove(self)
-            self._end()
-            if not self._faults._active:
-                wait_until_whole(self._faults._cluster)
-
-    def _begin(self) -> None:
-        raise NotImplementedError
-
-    def _end(self) -> None:
-        raise NotImplementedError
-
-    def _verify(self) -> None:
-        """After the end of a block without an error."""
-
-    def __enter__(self) -> Self:
-        return self.set()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self.remove()
-            if error is None:
-                self._verify()
-        except Exception as problem:
-            if error is None:
-                self._faults.note_in(problem)
-                raise
-            # What went wrong in the block is the better reason.
-            error.add_note(f"Afterwards: {problem}")
-        if error is not None:
-            self._faults.note_in(error)
-
-    async def __aenter__(self) -> Self:
-        return await asyncio.to_thread(self.set)
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await asyncio.to_thread(self.__exit__, kind, error, trace)
-
-
-class Fault(_Scope):
-    """A fault of one or several rules.
-
-    `hit_count` and `hits` say what it has spoiled: as it is now, or as it was when the fault was removed. Of each rule
-    a member keeps the first thousand hits; all are counted.
-    """
-
-    def __init__(self, faults: Faults, command: FaultCommand, may_not_fire: bool) -> None:
-        super().__init__(faults, f"a fault ({_told(command.rules) or command.shape})")
-        self._command, self._may_not_fire = command, may_not_fire
-        self._report: FaultReport | None = None
-        self._is_set = False
-
-    @property
-    def id(self) -> str:
-        """Its id with the supervisor."""
-        return self._known().fault.id
-
-    @property
-    def rules(self) -> list[dict[str, Any]]:
-        """Its rules as they were set, shapes and seeds written out."""
-        return self._known().fault.rules
-
-    @property
-    def hit_count(self) -> int:
-        """How many messages and links were spoiled."""
-        return self._current().hit_count
-
-    @property
-    def hits(self) -> list[dict[str, Any]]:
-        """What was spoiled: `kind`, `on`, `from`, `to`, `action`, `parent_task_id`, `opaque_id`, `at_ms` of each."""
-        return self._current().hits
-
-    def change(self, **fields: Any) -> None:
-        """Give fields of its rules other values; None is their default. It counts anew."""
-        values = {name.rstrip("_"): _plain(value) for name, value in fields.items()}
-        [self._report] = self._faults._ask(FaultCommand("change", fault=self.id, values=values))
-
-    def _known(self) -> FaultReport:
-        if self._report is None:
-            raise ClusterError("This fault was not set: use it in a `with` block, or call set().")
-        return self._report
-
-    def _current(self) -> FaultReport:
-        if self._is_set:
-            [self._report] = self._faults._ask(FaultCommand("hits", fault=self.id))
-        return self._known()
-
-    def _begin(self) -> None:
-        [self._report] = self._faults._ask(self._command)
-        self._is_set = True
-
-    def _end(self) -> None:
-        self._is_set = False
-        [self._report] = self._faults._ask(FaultCommand("remove", fault=self.id))
-
-    def _verify(self) -> None:
-        if not self._known().hit_count and not self._may_not_fire:
-            why = f"The fault {self.id} ({_told(self.rules)}) spoiled nothing."
-            if any(rule["kind"] == "reorder" for rule in self.rules):
-                why += f" A message is held for {REORDER_LIMIT_S:g} s, and reordered if another overtakes it meanwhile."
-            raise FaultNeverFired(f"{why} If that may be, say may_not_fire=True.")
-
-
-class NodeCondition(_Scope):
-    """A node that is paused, killed or stopped."""
-
-    def __init__(self, faults: Faults, node: ClusterNode, begin: Callable[[], None], end: Callable[[], None]) -> None:
-        super().__init__(faults, f"a condition of {node.name}")
-        self.node = node
-        self._begin_with, self._end_with = begin, end
-
-    def _begin(self) -> None:
-        self._begin_with()
-
-    def _end(self) -> None:
-        self._end_with()
-
-
-def _told(rules: Sequence[dict[str, Any]]) -> str:
-    return "; ".join(", ".join(f"{name}={value}" for name, value in rule.items()) for rule in rules[:3])
-
-
-def _plain(value: Any) -> Any:
-    """Nodes by their names, in lists too."""
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return getattr(value, "name", value)

@@ -194,6 +194,38 @@ _FATES: dict[tuple[str, On], Fate] = {
 
 # ---------------------------------------------------------------------- filters
 
+CHECKS = "internal:coordination/fault_detection/"
+
+
+def without_routine(entries: Sequence[Entry], opaque_id: str = "") -> list[Entry]:
+    """Without what only says that all is well: checks of nodes on one another, if they and their answers arrived.
+
+    Args:
+        opaque_id: what was asked under this `X-Opaque-Id` is left out as well.
+    """
+    tasks = {
+        entry.event.task
+        for entry in entries
+        if isinstance(entry.event, TaskRegistered)
+        and (entry.event.action.startswith(CHECKS) or (opaque_id and entry.event.opaque_id == opaque_id))
+    }
+    messages = [
+        message for message in messages_of(entries) if message.action.startswith(CHECKS) or message.parent in tasks
+    ]
+    answered = {message.id for message in messages if message.on == "reply"}
+    troubled = {message.id for message in messages if not _went_well(message)}
+    routine = tasks | answered - troubled
+    return [entry for entry in entries if _subject(entry) not in routine]
+
+
+def _went_well(message: Message) -> bool:
+    return message.fate == "received" and not (message.failure or message.late or message.hits)
+
+
+def _subject(entry: Entry) -> str:
+    """The message that an entry is about, or the task."""
+    return getattr(entry.event, "message", "") or getattr(entry.event, "task", "")
+
 
 class Filter:
     """Which entries are wanted; all conditions must hold. One that is empty lets all pass. To be asked in order.

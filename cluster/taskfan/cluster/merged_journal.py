@@ -8,7 +8,7 @@ import msgspec
 
 from taskfan.cluster.journal_diagram import diagram
 from taskfan.cluster.journal_text import Texts, table_line
-from taskfan.cluster.journal_view import Filter, Message, messages_of, names_of
+from taskfan.cluster.journal_view import Filter, Message, messages_of, names_of, without_routine
 from taskfan.node.journal import Entry
 
 
@@ -35,6 +35,10 @@ class MergedJournal(msgspec.Struct, frozen=True):
         wanted = Filter(task, action, node, kind)
         passing = {id(entry) for entry in self.everything if wanted.passes(entry)}
         return MergedJournal([entry for entry in self.entries if id(entry) in passing], self.everything)
+
+    def without_routine(self, opaque_id: str = "") -> MergedJournal:
+        """Without the checks of nodes on one another that went well, and what was asked under that `X-Opaque-Id`."""
+        return MergedJournal(without_routine(self.entries, opaque_id), self.everything)
 
     def messages(self) -> list[Message]:
         """The messages that these entries are about, requests and replies, each with its one fate."""

@@ -18,7 +18,8 @@ class FaultRefused(ClusterError):
     exit_status = 2
 
     def __init__(self, error: InvalidFault) -> None:
-        super().__init__(f"The fault was refused: {error.reason}{'' if error.reason.endswith('?') else '.'}")
+        reason = str(error)
+        super().__init__(f"The fault was refused: {reason}{'' if reason.endswith('?') else '.'}")
         self.field = error.field
 
 

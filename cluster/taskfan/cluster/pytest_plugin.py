@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from opensearchpy import OpenSearch
 
     from taskfan.cluster.cluster import Cluster
+    from taskfan.cluster.merged_journal import MergedJournal
 
 DEFAULT_NODES = 3
 # A test that names one of these starts a cluster of its own, or several.
 _START_ONE = {"opensearch_cluster", "opensearch_cluster_factory"}
 _SHOWN_NODES = 10
-_SHOWN_EVENTS = 200
+_SHOWN_EVENTS = 60
 # Where `taskfan.cluster.faults` finds the running test, as pytest takes it from where it was started.
 _TEST_VARIABLE = "TASKFAN_TEST"
 
@@ -30,7 +31,7 @@ _TEST_VARIABLE = "TASKFAN_TEST"
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "nodes(n, **options): how many nodes the fixture `opensearch_cluster` starts (3 unless said), and what else "
+        "nodes(n, **options): how many nodes the fixture `opensearch_cluster` starts (3 unless said), or what else "
         "`Cluster` takes: @pytest.mark.nodes(5, time_scale=0.1, journal=True)",
     )
 
@@ -92,7 +93,9 @@ def opensearch_client(opensearch_cluster: Cluster) -> Iterator[OpenSearch]:
 def _options_of(marker: pytest.Mark | None) -> dict[str, Any]:
     if marker is None:
         return {"nodes": DEFAULT_NODES}
-    if len(marker.args) != 1 or not isinstance(marker.args[0], int):
+    if not marker.args:
+        return dict(marker.kwargs)
+    if len(marker.args) != 1 or not isinstance(marker.args[0], int) or "nodes" in marker.kwargs:
         raise pytest.UsageError("the marker is written @pytest.mark.nodes(5), or nodes(5, time_scale=0.1)")
     return {"nodes": marker.args[0], **marker.kwargs}
 
@@ -134,11 +137,33 @@ def _hand_over(item: pytest.Item) -> None:
 
 def _never_set() -> list[str]:
     """The faults that were made since the last call and never set."""
-    faults = sys.modules.get("taskfan.cluster.faults")
-    if faults is None:
+    scopes = sys.modules.get("taskfan.cluster.fault_scopes")
+    if scopes is None:
         return []
-    found, faults.never_set[:] = list(faults.never_set), []
+    found, scopes.never_set[:] = list(scopes.never_set), []
     return found
+
+
+def _in_force() -> list[Any]:
+    """What faults of clusters that live are set."""
+    return [scope for faults in _faults_in_use() for scope in faults.active]
+
+
+def _never_struck(known: list[Any]) -> list[str]:
+    """The faults that are set, but for those `known` before, and spoiled nothing; how to draw their chances again."""
+    found = []
+    for faults in _faults_in_use():
+        # Of a cluster that does not answer any more nobody can tell.
+        with suppress(Exception):
+            if idle := faults.never_struck(known):
+                found += [*idle, faults.reproduce_with()]
+    return found
+
+
+def _faults_in_use() -> list[Any]:
+    module = _cluster_module()
+    clusters = module.live_clusters.values() if module is not None else ()
+    return [cluster.faults for cluster in clusters if cluster.has_faults]
 
 
 def _as_typed(item: pytest.Item) -> str:
@@ -161,10 +186,18 @@ def _journals() -> Iterator[tuple[str, str]]:
             continue
         # Beside a failure nothing else may fail.
         with suppress(Exception):
-            journal = cluster.journal()
-            if journal.entries:
-                lines = journal.table().splitlines()
-                yield f"journal of {cluster.name}", "\n".join(lines[-_SHOWN_EVENTS:])
+            if (journal := cluster.journal()).entries:
+                yield f"journal of {cluster.name}", _end_of(journal)
+
+
+def _end_of(journal: MergedJournal) -> str:
+    """The last entries that tell more than that all was well, and where the others are."""
+    from taskfan.cluster.whole import OPAQUE_ID
+
+    lines = journal.without_routine(OPAQUE_ID).table().splitlines()[-_SHOWN_EVENTS:]
+    rest = len(journal) - len(lines)
+    head = [f"without {rest} earlier entries and checks that went well: `cluster.journal()` has all"] if rest else []
+    return "\n".join([*head, *lines])
 
 
 _of_call = pytest.StashKey[list[Any]]()
@@ -172,15 +205,16 @@ _of_call = pytest.StashKey[list[Any]]()
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Note which clusters the test itself starts: those of fixtures may live longer. A fault must have been set."""
+    """Note which clusters the test itself starts: those of fixtures may live longer. Its faults are set and strike."""
     module = _cluster_module()
     known = list(module.footprints) if module is not None else []
     _never_set()
+    in_force = _in_force()
     os.environ[_TEST_VARIABLE] = _as_typed(item)
     try:
         result = yield
-        if forgotten := _never_set():
-            pytest.fail("\n".join(forgotten), pytrace=False)
+        if problems := _never_set() + _never_struck(in_force):
+            pytest.fail("\n".join(problems), pytrace=False)
         return result
     except BaseException as error:
         if _cluster_module() is not None:

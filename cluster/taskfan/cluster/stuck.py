@@ -18,7 +18,8 @@ from taskfan.cluster.rest_client import RequestFailed, ask
 if TYPE_CHECKING:
     from taskfan.cluster.cluster import Cluster
     from taskfan.cluster.cluster_node import ClusterNode
-    from taskfan.cluster.faults import Fault, Faults
+    from taskfan.cluster.fault_scopes import Fault
+    from taskfan.cluster.faults import Faults
 
 BAN_ACTION = "internal:admin/tasks/ban"
 # Every one of these actions begins so, and can be found by it.

@@ -19,6 +19,8 @@ TIMEOUT_S = 90.0
 # From one look to the next; each look asks every node.
 INTERVAL_S = 0.05
 LISTS = "cluster:monitor/tasks/lists*"
+# By which journals know what is asked here.
+OPAQUE_ID = "taskfan:whole"
 
 
 def wait_until_whole(cluster: Cluster, timeout_s: float = TIMEOUT_S) -> None:
@@ -67,14 +69,15 @@ def what_is_missing(cluster: Cluster) -> str | None:
 
 
 def _missing_at(node: ClusterNode, running: list[ClusterNode], *, everyone: bool) -> str | None:
-    state = ask(node.url, "GET", "/_cluster/state/nodes,cluster_manager_node", {"local": True})
+    state = ask(node.url, "GET", "/_cluster/state/nodes,cluster_manager_node", {"local": True}, opaque_id=OPAQUE_ID)
     if state.get("cluster_manager_node") not in state["nodes"]:
         return f"{node.name} knows no cluster manager"
     for other in running:
         if other.id not in state["nodes"]:
             return f"{node.name} does not know {other.name}"
     wanted = None if everyone else ",".join(other.id for other in running)
-    answer = ask(node.url, "GET", "/_tasks", {"actions": LISTS, "nodes": wanted, "timeout": "5s"})
+    parameters = {"actions": LISTS, "nodes": wanted, "timeout": "5s"}
+    answer = ask(node.url, "GET", "/_tasks", parameters, opaque_id=OPAQUE_ID)
     for other in running:
         if other.id not in answer["nodes"]:
             failures = [failure["caused_by"]["reason"] for failure in answer.get("node_failures", ())]

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -266,3 +267,31 @@ def test_the_error_of_a_fault_is_the_error_of_a_get(cluster: Cluster) -> None:
     with fault, pytest.raises(RequestFailed) as raised:
         ask(cluster.nodes[0].url, "GET", path)
     assert raised.value.type == "io_exception"
+
+
+def test_a_fault_shows_what_it_is_and_how_often_it_struck(cluster: Cluster) -> None:
+    fault = cluster.faults.fail(LISTS, from_=cluster.nodes[0], to="*2")
+    assert repr(fault) == "<Fault (kind=fail, action=*lists[n], from=opensearch-node1, to=*2), not set>"
+    with fault:
+        cluster.list_tasks(node=cluster.nodes[0])
+        shown = f"<Fault {fault.id} (kind=fail, from=opensearch-node1, to=*2, action=*lists[n]): 1 hit>"
+        assert repr(fault) == shown
+    assert repr(fault) == shown
+
+
+def test_a_node_is_killed_while_a_message_to_it_is_held() -> None:
+    with Cluster(nodes=3) as cluster, ThreadPoolExecutor() as pool:
+        first, second, _ = cluster.nodes
+        child = {"action": "demo[n]", "nodes": "_all", "duration": "until_cancelled"}
+        task = cluster.start_work({"action": "demo", "children": [child]}, node=first)
+        wait_until(lambda: len(cluster.list_tasks(actions="demo[n]")["nodes"]) == 3, "children run everywhere")
+        with cluster.faults.delay("5s", action="*tasks/ban", from_=first, to=second) as fault:
+            with pytest.raises(ClusterError, match=r"struck 0 times within 0.05 s; 1 were waited for"):
+                fault.wait(timeout_s=0.05)
+            answer = pool.submit(cluster.cancel_tasks, task, node=first, wait_for_completion=True)
+            fault.wait()
+            here = cluster.list_tasks(node=second, nodes="_local", actions="demo[n]", group_by="none")["tasks"]
+            assert [child["cancelled"] for child in here] == [False], "the ban is not there"
+            second.kill()
+            [failure] = answer.result(timeout=20)["task_failures"]
+        assert failure["reason"]["type"] == "node_disconnected_exception"
