@@ -53,7 +53,7 @@ def _cold(bench: Bench) -> list[Figure]:
 
 
 def _smallest_first(rounds: Mapping[int, int]) -> list[int]:
-    """Each number of nodes as often as it says. In turn with 500 nodes, 3 would wait for what those leave the kernel."""
+    """Each number of nodes as often as it says. After 500 nodes, 3 would wait for what those leave the kernel."""
     return [nodes for nodes in sorted(rounds) for _ in range(rounds[nodes])]
 
 
