@@ -177,7 +177,7 @@ def test_the_command_shows_filters_draws_and_switches(named: str) -> None:
     run("cancel", task, "--name", named)
 
     def bans() -> list[dict[str, Any]]:
-        told = run("journal", "--name", named, "--task", task, "--kind", "ban_set", "--json").output
+        told = run("journal", "--name", named, "--task", task, "--kind", "ban_set", "--json").stdout
         return [json.loads(line) for line in told.splitlines()]
 
     wait_until(lambda: len(bans()) == 2, "both nodes are banned")

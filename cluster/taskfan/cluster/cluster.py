@@ -27,7 +27,6 @@ live_clusters: dict[str, Cluster] = {}
 footprints: list[Footprint] = []
 # The logs of the cluster that an exception ended last: its directory is gone when somebody wants to know why.
 last_words: dict[str, list[str]] = {}
-_DOES_NOT_RUN = "This cluster does not run."
 
 
 class Cluster:
@@ -74,7 +73,6 @@ class Cluster:
         settings: Mapping[str, object] | None = None,
         directory: str | Path | None = None,
     ) -> None:
-        is_file = isinstance(config, str | Path)
         options = Options(
             nodes=nodes,
             coordinating_only=coordinating_only,
@@ -89,7 +87,7 @@ class Cluster:
             journal=journal,
             settings=settings,
             config=read_config_file(str(config)) if isinstance(config, str | Path) else config,
-            config_name=str(config) if is_file else "config",
+            config_name=str(config) if isinstance(config, str | Path) else "config",
         )
         self._config: ClusterConfig | None = cluster_config(options)
         self._directory = None if directory is None else str(directory)
@@ -103,8 +101,7 @@ class Cluster:
         Args:
             options: those of `Cluster`, but for `directory`.
 
-        Raises:
-            ConfigError: as `Cluster` does.
+        Raises ConfigError, as `Cluster` does.
         """
         self = cls(**options)
         assert self._config is not None
@@ -122,8 +119,7 @@ class Cluster:
     def attach(cls, name: str = "taskfan") -> Self:
         """The cluster of that name that `taskfan up` started. Leaving a `with` block leaves it running.
 
-        Raises:
-            ClusterError: it does not run.
+        Raises ClusterError when it does not run.
         """
         self = cls.__new__(cls)
         self._config, self._directory, self._launched = None, None, None
@@ -282,6 +278,12 @@ class Cluster:
             raise ClusterError("This cluster was not started: use it in a `with` block, or call start().")
         return self._last
 
+    def _running(self) -> Control:
+        self._known()
+        if self._control is None:
+            raise ClusterError("This cluster does not run.")
+        return self._control
+
     def status(self) -> ClusterStatus:
         """How the supervisor sees it now."""
         return self.command("status")
@@ -289,9 +291,7 @@ class Cluster:
     def command(self, verb: Verb, node: str = "", settings: Mapping[str, object] | None = None) -> ClusterStatus:
         """Have the supervisor do something; the verbs of nodes and the methods here are the usual way."""
         with self._lock:
-            if self._control is None:
-                raise ClusterError(_DOES_NOT_RUN)
-            status = self._control.ask(verb, node, settings)
+            status = self._running().ask(verb, node, settings)
             self._take(status)
         return status
 
@@ -313,9 +313,7 @@ class Cluster:
     def ask_faults(self, command: FaultCommand) -> list[FaultReport]:
         """Have the supervisor do something about faults; `faults` is the usual way."""
         with self._lock:
-            if self._control is None:
-                raise ClusterError(_DOES_NOT_RUN)
-            return self._control.ask_faults(command)
+            return self._running().ask_faults(command)
 
     def journal(self, task: str = "", *, action: str = "", node: str = "", kind: str = "") -> MergedJournal:
         """What happened so far on all nodes that noted it, in the order of causes; see `Filter` for the arguments."""
@@ -394,10 +392,7 @@ class Cluster:
         return str(answer["task"])
 
     def _url_of(self, node: ClusterNode | str | None) -> str:
-        """Where a request goes. Raises ClusterError when nobody would answer it."""
-        self._known()
-        if self._control is None:
-            raise ClusterError(_DOES_NOT_RUN)
+        self._running()
         return self.url if node is None else self.node(node).url
 
     def last_log_lines(self, count: int = 20) -> dict[str, list[str]]:
