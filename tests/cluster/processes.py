@@ -40,6 +40,14 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def parent_of(pid: int) -> int:
+    """Which process made it, or took it over; 0 when it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
 def refuses(url: str) -> bool:
     """Whether nobody listens there."""
     address = urlsplit(url)

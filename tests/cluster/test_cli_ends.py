@@ -9,7 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,17 +18,24 @@ import pytest
 from taskfan.cluster import Cluster, ClusterError, launch
 from taskfan.cluster.state_directory import RunRecord, StateDirectory
 from tests.cluster.commands import process_of, run
-from tests.cluster.processes import ON_LINUX, processes_of, wait_until
+from tests.cluster.processes import ON_LINUX, parent_of, processes_of, wait_until
 
 NAME = f"ends-{os.getpid()}"
 
 
-def test_in_the_foreground_a_cluster_ends_with_ctrl_c(state_home: Path) -> None:
-    name = f"{NAME}-foreground"
+@contextmanager
+def in_the_foreground(name: str) -> Iterator[subprocess.Popen[str]]:
+    """A command that has started a cluster of one node and stays."""
     command = [sys.executable, "-u", "-m", "taskfan.cluster.cli", "up", "-n", "1", "--any-port", "--foreground"]
     with process_of([*command, "--name", name], stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
         assert process.stderr.readline() == "Ctrl-C stops it.\n"
+        yield process
+
+
+def test_in_the_foreground_a_cluster_ends_with_ctrl_c(state_home: Path) -> None:
+    name = f"{NAME}-foreground"
+    with in_the_foreground(name) as process:
         assert len(processes_of(name)) == 3
         process.send_signal(signal.SIGINT)
         assert process.communicate(timeout=20)[1] == f"Cluster [{name}] is stopped.\n"
@@ -37,10 +45,7 @@ def test_in_the_foreground_a_cluster_ends_with_ctrl_c(state_home: Path) -> None:
 
 def test_in_the_foreground_a_cluster_can_be_stopped_from_elsewhere(state_home: Path) -> None:
     name = f"{NAME}-elsewhere"
-    command = [sys.executable, "-u", "-m", "taskfan.cluster.cli", "up", "-n", "1", "--any-port", "--foreground"]
-    with process_of([*command, "--name", name], stderr=subprocess.PIPE) as process:
-        assert process.stderr is not None
-        assert process.stderr.readline() == "Ctrl-C stops it.\n"
+    with in_the_foreground(name) as process:
         forgotten = run("down", "--name", name, "--forget")
         process.communicate(timeout=20)
         assert process.returncode == 0
@@ -78,10 +83,7 @@ def test_a_cluster_cannot_end_with_a_process_that_is_not_there(state_home: Path)
 
 def test_in_the_foreground_a_killed_cluster_is_told_from_one_that_was_stopped(state_home: Path) -> None:
     name = f"{NAME}-killed"
-    command = [sys.executable, "-u", "-m", "taskfan.cluster.cli", "up", "-n", "1", "--any-port", "--foreground"]
-    with process_of([*command, "--name", name], stderr=subprocess.PIPE) as process:
-        assert process.stderr is not None
-        assert process.stderr.readline() == "Ctrl-C stops it.\n"
+    with in_the_foreground(name) as process:
         running = StateDirectory.named(name).running()
         assert running is not None
         os.kill(running.pid, signal.SIGKILL)
@@ -191,8 +193,7 @@ def test_a_cluster_that_nobody_stopped_says_afterwards_when_it_ended_and_where_t
 ) -> None:
     name = f"{NAME}-{'supervisor' if is_supervisor else 'fork-server'}"
     up = json.loads(run("up", "-n", "1", "--any-port", "--name", name, "--json").output)
-    of_node = Path(f"/proc/{up['nodes'][0]['pid']}/stat").read_text().rpartition(")")[2].split()
-    os.kill(up["supervisor_pid"] if is_supervisor else int(of_node[1]), signal.SIGKILL)
+    os.kill(up["supervisor_pid"] if is_supervisor else parent_of(up["nodes"][0]["pid"]), signal.SIGKILL)
     wait_until(lambda: not processes_of(name), "all processes end")
 
     for command in ("status", "down"):

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -17,7 +16,7 @@ from taskfan.cluster.channel import BlockingChannel
 from taskfan.cluster.cluster import footprints
 from taskfan.cluster.leaks import Footprint
 from taskfan.cluster.messages import Release
-from tests.cluster.processes import ON_LINUX, is_alive, wait_until
+from tests.cluster.processes import ON_LINUX, is_alive, parent_of, wait_until
 
 
 @pytest.fixture
@@ -29,8 +28,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 def fork_server_of(cluster: Cluster) -> int:
-    status = Path(f"/proc/{cluster.nodes[0].pid}/stat").read_text().rpartition(")")[2].split()
-    return int(status[1])
+    return parent_of(cluster.nodes[0].pid)
 
 
 def test_members_end_with_a_killed_supervisor_and_so_does_its_directory(cluster: Cluster) -> None:

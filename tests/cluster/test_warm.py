@@ -14,7 +14,7 @@ import pytest
 from taskfan.cluster import Cluster, keep_warm, warm
 from taskfan.cluster.leaks import commands
 from taskfan.cluster.spawn import can_fork
-from tests.cluster.processes import is_alive, processes_of, wait_until
+from tests.cluster.processes import is_alive, parent_of, processes_of, wait_until
 
 pytestmark = pytest.mark.skipif(not can_fork(), reason="clusters are only forked where that is safe")
 pytest_plugins = ["pytester"]
@@ -41,13 +41,6 @@ def the_template(parent: int) -> int:
     wait_until(lambda: templates(parent), "a template is there")
     (template,) = templates(parent)
     return template
-
-
-def parent_of(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return 0
 
 
 def start_and_stop() -> int:

@@ -16,13 +16,7 @@ from taskfan.cluster.config import ClusterConfig, NodeConfig, added_node
 from taskfan.cluster.errors import ClusterError
 from taskfan.cluster.fork_server import ForkServer
 from taskfan.cluster.member_process import MemberProcess
-from taskfan.cluster.membership import (
-    has_manager_to_be,
-    newest,
-    one_that_must_stay,
-    voters_of,
-    what_is_missing,
-)
+from taskfan.cluster.membership import has_manager_to_be, newest, one_that_must_stay, voters_of, what_is_missing
 from taskfan.cluster.mesh_links import wait_for_links
 from taskfan.cluster.messages import ClusterStatus, Ended, Join, Progress, Report
 from taskfan.cluster.readiness import NotReady, check_list, check_roots
@@ -319,7 +313,11 @@ class RunningCluster:
         for member in members:
             member.join(of_others if {member.name, member.id}.isdisjoint(initial) else of_voters)
         # One that ends meanwhile is the better reason.
-        await all_of([self._agreed()], unless=[member.failed() for member in members])
+        await all_of([self._found_together(on_progress)], unless=[member.failed() for member in members])
+
+    async def _found_together(self, on_progress: Callable[[Progress], None]) -> None:
+        """Wait until all know who is there, and a mesh has its links. The caller bounds the wait."""
+        await self._agreed()
         on_progress(Progress("serving"))
         if any(member.is_of_mesh for member in self.members):
             limit_s = FAULTY_TIMEOUT_S if self.faults_line else None

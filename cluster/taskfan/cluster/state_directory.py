@@ -354,6 +354,7 @@ def _read(path: Path, type: type[Record]) -> Record | None:
 
 
 def is_alive(pid: int) -> bool:
+    """Whether there is such a process, of whatever user."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,10 +1,10 @@
 """The process that runs one cluster: `python -m taskfan.cluster.supervisor NAME FD RUN_ID`.
 
 It is executed, never forked from a user's process; those of a process that starts many clusters are forked from a
-`template`. NAME and RUN_ID only tell people, and `leaks`, what it is. FD is a
-socket to whoever starts it: the first message is Launch, and until Release the end of that socket, or of that process,
-is the end of the cluster. It loads what it and its members need, forks the fork server while it has one thread and no
-object of gRPC, and only then starts its event loop.
+`template`. NAME and RUN_ID only tell people, and `leaks`, what it is. FD is a socket to whoever starts it: the first
+message is Launch, and until Release the end of that socket, or of that process, is the end of the cluster. It loads
+what it and its members need, forks the fork server while it has one thread and no object of gRPC, and only then starts
+its event loop.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ WANTED_DESCRIPTORS = 65536
 
 def main() -> int:
     """Run a cluster from its launch to its end. Returns the exit status."""
+    began_s = time.monotonic()
     # Until all is imported: it would only look at what was just made.
     gc.disable()
     raise_descriptor_limit()
-    return run(socket.socket(fileno=int(sys.argv[2])), load())
+    return run(socket.socket(fileno=int(sys.argv[2])), load(), began_s)
 
 
 def load() -> MemberMain | None:
@@ -47,13 +48,13 @@ def load() -> MemberMain | None:
     return load_member() if CAN_FORK else None
 
 
-def run(owner: socket.socket, member_main: MemberMain | None) -> int:
+def run(owner: socket.socket, member_main: MemberMain | None, began_s: float) -> int:
     """Run a cluster for whoever is at the other end of that socket. Returns the exit status.
 
     Args:
         member_main: what `load` gave.
+        began_s: monotonic time at which the start counts as begun.
     """
-    began_s = time.monotonic()
     fork_server = ForkServer(*start_fork_server([owner], member_main))
     channel = BlockingChannel(owner)
     try:
@@ -70,7 +71,7 @@ def run(owner: socket.socket, member_main: MemberMain | None) -> int:
 
 
 def _run(channel: BlockingChannel, owner: socket.socket, fork_server: ForkServer, began_s: float) -> int:
-    # Before there is a directory, which may be a temporary one: a kill in the midst of this leaves nothing behind.
+    # It was loaded before there is a directory, which may be a temporary one: a kill meanwhile leaves nothing behind.
     from taskfan.cluster.supervision import supervise
 
     gc.enable()

@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+import time
 import traceback
 from pathlib import Path
 
@@ -67,12 +68,12 @@ def _next(asker: socket.socket) -> tuple[MakeSupervisor, list[int]] | None:
 def _become_supervisor(
     asker: socket.socket, message: MakeSupervisor, descriptors: list[int], member_main: MemberMain | None
 ) -> None:
-    status = 1
+    began_s, status = time.monotonic(), 1
     try:
         owner = _take_place(message, *descriptors)
         _answer(asker)
         asker.close()
-        status = run(owner, member_main)
+        status = run(owner, member_main, began_s)
     except BaseException:
         traceback.print_exc()
         if asker.fileno() >= 0:

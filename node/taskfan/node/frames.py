@@ -77,7 +77,7 @@ def request_frame(lamport_time: int, request_id: int, request: Request) -> bytes
     message.request_id, message.action, message.payload = request_id, request.action, request.payload
     if request.handler:
         message.handler = request.handler
-    if (parent := request.parent).number != -1:
+    if (parent := request.parent).is_set:
         message.parent_task_id.node_id, message.parent_task_id.number = parent.node_id, parent.number
     for name, value in request.headers.items():
         message.headers.add(name=name, value=value)

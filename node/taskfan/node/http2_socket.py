@@ -138,8 +138,7 @@ class Http2Socket(asyncio.Protocol):
         if self._connection.is_blocked or call.stream.waiting_bytes:
             return False
         self._connection.send(call.stream, message)
-        if not self._is_reading:
-            self._write_soon(at_once=True)
+        self._write_soon(at_once=True)
         return True
 
     def hold(self, call: Call, size: int) -> None:
@@ -282,8 +281,7 @@ class Http2Socket(asyncio.Protocol):
             for stream in drained:
                 if (writing := self._calls.get(stream)) is not None:
                     writing.room()
-        is_ending = connection.is_closed or connection.is_going_away
-        if is_ending and connection.is_over and not self._transport.is_closing():
+        if connection.is_over and not self._transport.is_closing():
             self._transport.close()
             self._stop_timer()
             # A peer that reads nothing must not keep the socket for ever.

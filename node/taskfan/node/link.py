@@ -219,11 +219,8 @@ class SendingEnd(LinkEnd):
         """The first half of `put`: let the request go out. Raises Rejected."""
         context, lamport_time = self.context, self.context.lamport.tick()
         frame = frames.request_frame(lamport_time, request_id, request)
-        size_bytes, urgent, queue = len(frame), frames.is_urgent(request.action), self.queue
-        if size_bytes > context.settings.max_message_bytes or (
-            # There is always room where nothing waits.
-            queue.waiting_bytes and not queue.has_room(size_bytes, urgent=urgent)
-        ):
+        size_bytes, urgent = len(frame), frames.is_urgent(request.action)
+        if size_bytes > context.settings.max_message_bytes or not self.queue.has_room(size_bytes, urgent=urgent):
             refusal = self._refusal(request.action, size_bytes)
             if context.journal.is_on:
                 link_journal.request_refused(self, request_id, request, refusal)
@@ -301,12 +298,10 @@ class SendingEnd(LinkEnd):
             super()._take(frame, content)
             return
         waiting = self._waiting.get(request_id)
-        if waiting is not None and waiting.divert is not None:
-            waiting.divert(answer)
-        elif self.context.journal.is_on:
+        if waiting is None or waiting.divert is None:
             self.deliver(request_id, answer)
         else:
-            self.answer(request_id, answer)
+            waiting.divert(answer)
 
     def deliver(self, request_id: int, answer: Answer) -> None:
         """A reply that came is here now: give it to who waits for it."""

@@ -108,7 +108,7 @@ class LinkTransport:
         """Bring a request: see `Transport.ask`. `put` may be another way than a link's own to put it there."""
         try:
             link = self._link_to(to)
-            request_id = next(self._request_ids)
+            request_id = self.new_request_id()
             waiting = put(link, request_id, request, answered)
         except TaskfanError as error:
             answered(error)

@@ -81,8 +81,7 @@ class ReceivingEnd(LinkEnd):
     def reply(self, request_id: int, action: str, answer: Answer) -> None:
         """Send what came of a request, when there is room for it."""
         frame, urgent = self._answer_frame(request_id, action, answer), frames.is_urgent(action)
-        # There is always room where nothing waits.
-        if not self.queue.waiting_bytes or self.queue.has_room(len(frame), urgent=urgent):
+        if self.queue.has_room(len(frame), urgent=urgent):
             self._put(frame, urgent=urgent)
             self._one_ended()
         else:

@@ -183,7 +183,7 @@ def _column_texts(
     if kind is int:
         return list(map(str, cells))
     if kind is Duration:
-        unit = _TIME_UNITS_NANOS.get(parameters["time"] or "")
+        unit = _time_unit(parameters)
         return human_durations(cells) if unit is None else [str(nanos // unit) for nanos in cells]
     return [empty if cell is None else cell_text(cell, parameters) for cell in cells]
 
@@ -199,11 +199,16 @@ def help_of(columns: Sequence[Column]) -> bytes:
 def cell_text(cell: Cell, parameters: Mapping[str, Any]) -> str:
     """What a cell shows."""
     if isinstance(cell, Duration):
-        unit = _TIME_UNITS_NANOS.get(parameters["time"] or "")
+        unit = _time_unit(parameters)
         return human_duration(cell.nanos) if unit is None else str(cell.nanos // unit)
     if isinstance(cell, Size):
         return _size_text(cell.bytes, parameters["bytes"])
     return "" if cell is None else str(cell)
+
+
+def _time_unit(parameters: Mapping[str, Any]) -> int | None:
+    """The nanoseconds of the unit asked for; None for times as people write them."""
+    return _TIME_UNITS_NANOS.get(parameters["time"] or "")
 
 
 def _size_text(size_bytes: int, unit: str | None) -> str:

@@ -62,8 +62,7 @@ class Connection:
                     raise ConnectionFault(wire.ENHANCE_YOUR_CALM, "it asks and does not read the answers")
             except ConnectionFault as fault:
                 self._close(fault.code, str(fault))
-        events, self._events = self._events, []
-        return events
+        return self._take_events()
 
     def lost(self, reason: str) -> list[Event]:
         """The socket is gone: all streams are."""
